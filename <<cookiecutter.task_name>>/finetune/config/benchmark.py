@@ -1,0 +1,73 @@
+"""configs/benchmark_config.yaml: how artefacts are measured; a change of meaning gets a new version."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from finetune.config.base import Fraction, Real, Section, wrong
+
+QUANTISATIONS = ("f16", "bf16", "f32", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
+
+
+class Splits(Section):
+    """Shares of the three splits; a row's split follows from its own hash, so adding rows never moves it."""
+
+    train: Fraction
+    valid: Fraction
+    test: Fraction
+    salt: Annotated[str, StringConstraints(max_length=64)] = ""
+    """Another salt draws other splits; change it only together with the version."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Splits:
+        if abs(self.train + self.valid + self.test - 1.0) > 1e-9 or not min(self.train, self.valid, self.test) > 0:
+            raise wrong("E224", "train, valid and test must be positive and add up to 1", "for example 0.7, 0.15, 0.15")
+        return self
+
+
+class Bootstrap(Section):
+    """Percentile bootstrap over test rows (Efron and Tibshirani 1993)."""
+
+    samples: int = Field(default=1000, ge=100, le=100_000)
+    confidence: Real = Field(default=0.95, gt=0.5, lt=1.0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+
+class Generation(Section):
+    """Greedy decoding; the same for every artefact."""
+
+    batch_size: int = Field(default=16, ge=1, le=1024)
+    context: int = Field(default=2048, ge=128, le=1_048_576)
+    """num_ctx of the GGUF runtime, in tokens."""
+
+
+class BenchmarkConfig(Section):
+    """The whole of benchmark_config.yaml."""
+
+    version: int = Field(ge=1)
+    """Raise it when splits, metrics or generation change: results of different versions are not comparable."""
+    splits: Splits
+    thresholds: dict[str, Fraction] = Field(default_factory=dict)
+    """Floors beside the primary metric's threshold, by metric name."""
+    bootstrap: Bootstrap = Bootstrap()
+    baselines: tuple[Literal["zero_shot", "majority"], ...] = ("zero_shot", "majority")
+    quantisations: tuple[str, ...] = ("f16", "Q8_0", "Q4_K_M")
+    tolerances: dict[str, Fraction] = Field(default_factory=dict)
+    """Largest drop of the primary metric against the adapter, for merged and for each quantisation."""
+    generation: Generation = Generation()
+
+    @model_validator(mode="after")
+    def _artefacts(self) -> BenchmarkConfig:
+        for name in self.quantisations:
+            if name not in QUANTISATIONS:
+                near = [known for known in QUANTISATIONS if known.lower() == name.lower()]
+                fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(QUANTISATIONS)}"
+                raise wrong("E229", f"quantisation {name!r} is unknown", fix)
+        if not self.quantisations or len(set(self.quantisations)) != len(self.quantisations):
+            raise wrong("E229", "quantisations must be a list without repetition", "for example [f16, Q8_0, Q4_K_M]")
+        missing = {"merged", *self.quantisations} - set(self.tolerances)
+        if missing:
+            raise wrong("E228", f"no tolerance for {', '.join(sorted(missing))}", "add it under tolerances")
+        return self

@@ -1,0 +1,196 @@
+"""task_definition.yaml: what the task is, what a right answer looks like, and how good is good enough."""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field, StringConstraints, model_validator
+
+from finetune.config.base import Real, Section, wrong
+
+TaskType = Literal["classification", "extraction", "generation"]
+
+METRICS: dict[str, tuple[str, ...]] = {
+    "classification": ("macro_f1", "accuracy"),
+    "extraction": ("entity_f1", "entity_precision", "entity_recall", "json_validity", "exact_match"),
+    "generation": ("rouge_l", "chrf", "token_f1", "exact_match"),
+}
+"""Metrics that fit each task type; the first one is the default primary metric."""
+
+DEFAULT_FIELD = {"classification": "label", "extraction": "entities", "generation": "output"}
+PLACEHOLDER = {"classification": "{labels}", "extraction": "{entity_types}"}
+SUGGESTED_THRESHOLD = 0.80
+_REPO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+
+
+class Named(Section):
+    """A label or an entity type."""
+
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    """As the model must write it."""
+    description: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    """One line; it goes into the system prompt."""
+
+    @model_validator(mode="after")
+    def _one_line(self) -> Named:
+        for text in (self.name, self.description):
+            if not text.isprintable() or text != text.strip():
+                raise wrong("E216", "control character, line break or outer space in the text", "write it on one line")
+        if any(sign in self.name for sign in ";:"):
+            raise wrong("E216", f"label name {self.name!r} contains ; or :", "use letters, digits, - or _")
+        return self
+
+
+class Input(Section):
+    """What a record brings in."""
+
+    field: FieldName = "input"
+    """Name of the raw record's field."""
+    description: Text
+    """What the text is and where it comes from."""
+    max_chars: int = Field(ge=1, le=200_000)
+    """Longest input accepted, in characters; longer rows are errors, never cut."""
+    example: Text
+    """One input as users write it."""
+
+
+class Output(Section):
+    """What the model must answer."""
+
+    field: FieldName
+    """Name of the raw record's field that holds the answer."""
+    description: Text
+    """What a right answer is, in a sentence."""
+    labels: tuple[Named, ...] = ()
+    """Classification: the closed set of answers."""
+    entity_types: tuple[Named, ...] = ()
+    """Extraction: the closed set of entity types."""
+    max_new_tokens: int = Field(ge=1, le=8192)
+    """Longest answer generated, in tokens; the token cap of every served artefact."""
+    example: Text
+    """One answer, as the model writes it."""
+
+
+class Metrics(Section):
+    """How the task is judged."""
+
+    primary: str
+    """The metric the release depends on."""
+    threshold: Real = Field(gt=0.0, le=1.0)
+    """Lowest primary value that passes the gate; 0.80 or more is suggested for classification and extraction."""
+    secondary: tuple[str, ...] = ()
+    """Further metrics in the report."""
+
+
+class Data(Section):
+    """What the data must look like."""
+
+    id_field: FieldName = "id"
+    """Optional field with a stable row id."""
+    group_field: FieldName = "group"
+    """Optional field; rows of one group never straddle two splits (one customer, one document)."""
+    expected_rows: int = Field(ge=1)
+    """How many rows are planned; the data report compares."""
+    min_rows_per_class: int = Field(default=10, ge=1)
+    """Fewest rows of a label or entity type."""
+    max_imbalance: Real = Field(default=3.0, ge=1.0)
+    """Largest class divided by smallest class."""
+    imbalance_policy: Literal["warn", "error"] = "warn"
+    duplicates: Literal["warn", "error"] = "warn"
+    """What an exact duplicate row is. A conflicting one is always an error."""
+    balance: Literal["none", "oversample", "weights"] = "none"
+    """How the training split is balanced; validation and test are never touched."""
+
+
+class Resources(Section):
+    """Where it is trained."""
+
+    preset: Text
+    """The hardware preset the configuration started from."""
+    gpu_memory_gb: int = Field(ge=0, le=10_000)
+    """Memory of the runner's GPU in GB; 0 means CPU."""
+
+
+class Hub(Section):
+    """The three Hugging Face repositories of a release."""
+
+    namespace: Text
+    adapter: Text
+    gguf: Text
+    merged: Text
+    private: bool = False
+
+    @model_validator(mode="after")
+    def _three_repositories(self) -> Hub:
+        repos = (self.adapter, self.gguf, self.merged)
+        for repo in repos:
+            if not _REPO_ID.fullmatch(repo) or ".." in repo or "--" in repo or len(repo) > 96 or repo.endswith(".git"):
+                raise wrong("E230", f"{repo!r} is not a Hub repository id", "use namespace/name")
+        if len(set(repos)) != 3:
+            raise wrong("E230", "the three repositories must differ", "name them …-lora, …-gguf and …")
+        return self
+
+
+class TaskDefinition(Section):
+    """The whole of task_definition.yaml."""
+
+    version: Literal[1]
+    task_name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+    """Lower case English letters, digits and hyphens; no spaces."""
+    task_type: TaskType
+    description: Text
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+    """BCP 47 tag of the data, e.g. en or zh-TW."""
+    status: Literal["draft", "released"] = "draft"
+    """Set to released by the release, with its version."""
+    released_version: str | None = None
+    license: Text
+    """SPDX identifier of the published model."""
+    input: Input
+    output: Output
+    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    """The instruction; {labels} or {entity_types} is replaced by the list with its descriptions."""
+    metrics: Metrics
+    data: Data
+    resources: Resources
+    hub: Hub
+
+    @model_validator(mode="after")
+    def _consistent(self) -> TaskDefinition:
+        known = METRICS[self.task_type]
+        for metric in self.metric_names:
+            if metric not in known:
+                raise wrong("E228", f"metric {metric!r} does not fit {self.task_type}", f"one of {', '.join(known)}")
+        for kind, named in (("labels", self.output.labels), ("entity_types", self.output.entity_types)):
+            names = [item.name.casefold() for item in named]
+            if len(set(names)) != len(names):
+                raise wrong("E217", f"output.{kind} repeats a name", "names must differ in more than letter case")
+        if self.task_type == "classification" and len(self.output.labels) < 2:
+            raise wrong("E217", "output.labels needs at least two labels", "list every label with a description")
+        if self.task_type == "extraction" and not self.output.entity_types:
+            raise wrong("E217", "output.entity_types is empty", "list every entity type with a description")
+        placeholder = PLACEHOLDER.get(self.task_type)
+        if placeholder and placeholder not in self.system_prompt:
+            raise wrong("E218", f"system_prompt does not contain {placeholder}", f"put {placeholder} into it")
+        fields = [self.input.field, self.output.field, self.data.id_field, self.data.group_field]
+        if len(set(fields)) != len(fields):
+            raise wrong("E219", "two roles map to the same raw field", "give every role its own field")
+        return self
+
+    @cached_property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.output.labels)
+
+    @cached_property
+    def entity_type_names(self) -> tuple[str, ...]:
+        return tuple(entity.name for entity in self.output.entity_types)
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """Primary metric first."""
+        return (self.metrics.primary, *(m for m in self.metrics.secondary if m != self.metrics.primary))

@@ -1,0 +1,140 @@
+"""Exit codes, the exceptions that carry them, and located problems of the user's files."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+OK = 0
+BAD_INPUT = 2
+MODEL_FAULT = 70
+IO_FAULT = 74
+INTERRUPTED = 75
+GATE_FAILED = 76
+
+
+class FinetuneError(Exception):
+    """A failure the user can act on: a code, one sentence, and what to do."""
+
+    exit_code = BAD_INPUT
+
+    def __init__(self, message: str, fix: str = "", code: str = "E900") -> None:
+        super().__init__(message)
+        self.message, self.fix, self.code = message, fix, code
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message}" + (f". Fix: {self.fix}" if self.fix else "")
+
+
+class ModelFault(FinetuneError):
+    """Training or a model went wrong by itself: NaN, divergence, an artefact that answers garbage."""
+
+    exit_code = MODEL_FAULT
+
+
+class StorageFault(FinetuneError):
+    """Disk, network or a remote service failed."""
+
+    exit_code = IO_FAULT
+
+
+class Interrupted(FinetuneError):
+    """Stopped from outside; running the same command again resumes."""
+
+    exit_code = INTERRUPTED
+
+
+class GateFailed(FinetuneError):
+    """A measured value lies outside its threshold or tolerance."""
+
+    exit_code = GATE_FAILED
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with one place of one file; codes starting with W are warnings."""
+
+    path: str
+    code: str
+    message: str
+    fix: str = ""
+    line: int | None = None
+    key: str | None = None
+
+    @property
+    def is_warning(self) -> bool:
+        return self.code.startswith("W")
+
+    def __str__(self) -> str:
+        place = self.path
+        if self.line is not None:
+            place += f":{self.line}"
+        if self.key:
+            place += f": {self.key}"
+        text = f"{place}: {self.code} {self.message.rstrip('.')}"
+        return f"{text}. Fix: {self.fix}" if self.fix else text
+
+
+class Problems:
+    """Collects problems; every one is counted, the first `keep` of each severity are kept."""
+
+    def __init__(self, keep: int = 1000) -> None:
+        self._keep = keep
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.error_count = 0
+        self.warning_count = 0
+
+    def add(
+        self, path: str, code: str, message: str, fix: str = "", *, line: int | None = None, key: str | None = None
+    ) -> None:
+        problem = Problem(str(path), code, message, fix, line, key)
+        if problem.is_warning:
+            self.warning_count += 1
+            kept = self.warnings
+        else:
+            self.error_count += 1
+            kept = self.errors
+        if len(kept) < self._keep:
+            kept.append(problem)
+
+    @property
+    def all(self) -> list[Problem]:
+        return [*self.errors, *self.warnings]
+
+    def render(self, limit: int = 50) -> str:
+        """One line a problem, errors first, at most `limit` lines, then the totals."""
+        if not self.all:
+            return ""
+        lines = [str(problem) for problem in self.all[:limit]]
+        total = self.error_count + self.warning_count
+        if total > len(lines):
+            lines.append(f"… and {total - len(lines)} more")
+        lines.append(f"{_count(self.error_count, 'error')}, {_count(self.warning_count, 'warning')}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "errors": self.error_count,
+            "warnings": self.warning_count,
+            "problems": [asdict(problem) for problem in self.all],
+        }
+
+    def raise_if_errors(self) -> None:
+        if self.error_count:
+            raise BadInput(self)
+
+
+class BadInput(FinetuneError):
+    """The user's files hold at least one error; all of them are in `problems`."""
+
+    def __init__(self, problems: Problems) -> None:
+        super().__init__(problems.render(), code="E100")
+        self.problems = problems
+
+    def __str__(self) -> str:
+        return self.problems.render()
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -1,0 +1,163 @@
+"""Fingerprints, atomic writes and step manifests: a manifest is written last, so its presence means done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MANIFEST = "manifest.json"
+_RECORDED = (
+    "torch", "transformers", "peft", "trl", "accelerate", "datasets", "bitsandbytes", "scikit-learn",
+    "huggingface_hub", "gguf", "llama-cpp-python", "pydantic", "msgspec",
+)  # fmt: skip
+
+
+def sha256(path: Path) -> str:
+    """Hex sha256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def digest(value: Any) -> str:
+    """Hex sha256 of `value` as canonical JSON (sorted keys, no spaces)."""
+    canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def tree_digest(directory: Path) -> str:
+    """One digest over the names and contents of every file below `directory`, its manifest left out."""
+    files = sorted(p for p in directory.rglob("*") if p.is_file() and p.name != MANIFEST)
+    return digest({p.relative_to(directory).as_posix(): sha256(p) for p in files})
+
+
+def _replace_atomically(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 with LF under a temporary name, then rename."""
+    _replace_atomically(path, text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_yaml(path: Path, value: Any) -> None:
+    write_text(path, yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=110))
+
+
+@contextmanager
+def staged(target: Path) -> Iterator[Path]:
+    """A temporary folder beside `target` that takes its place when the block succeeds, and vanishes when it fails.
+
+    What lay at `target` before stays untouched until then. Leftovers of killed runs are removed first.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in target.parent.glob(f".{target.name}.*.staged"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".staged"))
+    os.chmod(temporary, 0o755)
+    try:
+        yield temporary
+        if target.exists():
+            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".staged"))
+            os.replace(target, old)
+            os.replace(temporary, target)
+            shutil.rmtree(old, ignore_errors=True)
+        else:
+            os.replace(temporary, target)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def write_manifest(
+    path: Path, *, step: str, inputs: Mapping[str, str], outputs: Iterable[Path], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Record what a step read and wrote; call it last. Outputs are kept relative to the manifest's folder."""
+    recorded = {}
+    for output in outputs:
+        name = Path(os.path.relpath(output, path.parent)).as_posix()
+        recorded[name] = {"sha256": sha256(output), "bytes": output.stat().st_size}
+    manifest = {"step": step, "inputs": dict(inputs), "outputs": recorded, "facts": dict(facts)}
+    write_json(path, manifest)
+    return manifest
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest at `path`, or None when there is none or it is damaged (both mean: not done)."""
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return manifest if isinstance(manifest, dict) and "outputs" in manifest else None
+
+
+def is_current(path: Path, inputs: Mapping[str, str]) -> bool:
+    """True when the manifest names exactly these inputs and every output still has its recorded bytes."""
+    manifest = read_manifest(path)
+    if manifest is None or manifest["inputs"] != dict(inputs):
+        return False
+    for name, recorded in manifest["outputs"].items():
+        output = path.parent / name
+        if not output.is_file() or output.stat().st_size != recorded["bytes"] or sha256(output) != recorded["sha256"]:
+            return False
+    return True
+
+
+def git_commit(root: Path) -> str | None:
+    """HEAD of the repository at `root`, with "+changes" when the work tree differs, or None outside git."""
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # A repository baked inside another work tree must not report the outer one's commit.
+    top = git("rev-parse", "--show-toplevel")
+    commit = git("rev-parse", "HEAD")
+    if commit is None or top is None or Path(top).resolve() != root.resolve():
+        return None
+    return commit + ("+changes" if git("status", "--porcelain") else "")
+
+
+def environment(root: Path | None = None) -> dict[str, Any]:
+    """Versions and machine facts that a result depends on; no paths, user or host names."""
+    versions = {}
+    for name in _RECORDED:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "cpus": os.cpu_count(),
+        "packages": versions,
+        "git_commit": git_commit(root) if root else None,
+    }
