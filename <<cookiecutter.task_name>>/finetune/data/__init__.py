@@ -1,0 +1,1 @@
+"""Raw records → checked, split and converted chat records."""

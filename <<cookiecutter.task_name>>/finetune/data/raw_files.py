@@ -1,0 +1,101 @@
+"""The files of data/raw: which are read, in which order, and which are refused before a line is parsed."""
+
+from __future__ import annotations
+
+import re
+import stat
+from pathlib import Path
+
+from finetune.errors import Problems
+from finetune.paths import Paths
+
+MAX_FILE_BYTES = 100 * 1024 * 1024
+_NAME = re.compile(r"[A-Za-z0-9_\u0080-\U0010ffff][\w.,+ ()-]{0,199}")
+_OTHER_DATA = {
+    ".json", ".ndjson", ".jsonlines", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".arrow", ".gz", ".zip", ".zst",
+}  # fmt: skip
+_MAGIC = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "a zip archive",
+    b"PAR1": "Parquet",
+    b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"ARROW1": "Arrow",
+    b"SQLite": "an SQLite database",
+}
+_LFS = b"version https://git-lfs.github.com/spec/"
+
+
+def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:
+    """The readable data/raw/*.jsonl, sorted by name; everything else that looks like data is a problem."""
+    folder = "data/raw"
+    if paths.raw.is_symlink() or not paths.raw.is_dir():
+        problems.add(folder, "E143", "data/raw is not a folder", "put the records into data/raw/*.jsonl")
+        return []
+    files: list[Path] = []
+    spelled: dict[str, str] = {}
+    found = 0
+    for path in sorted(paths.raw.iterdir(), key=lambda entry: entry.name):
+        if path.name.startswith("."):
+            continue
+        place = f"{folder}/{_printable(path.name)}"
+        if path.suffix.lower() != ".jsonl":
+            _refuse_other(path, place, problems)
+            continue
+        found += 1
+        twin = spelled.setdefault(path.name.casefold(), path.name)
+        if twin != path.name:
+            problems.add(place, "E147", f"differs from {_printable(twin)} only by case", "rename one of them")
+        if not _NAME.fullmatch(path.name) or path.name != path.name.strip():
+            problems.add(place, "E148", "unsafe file name", "use at most 200 letters, digits, - _ and .")
+        elif _is_readable(path, place, problems):
+            files.append(path)
+    if not found:
+        problems.add(folder, "E102", "no .jsonl file", "put the records into data/raw/*.jsonl")
+    return files
+
+
+def _refuse_other(path: Path, place: str, problems: Problems) -> None:
+    if path.is_dir():
+        problems.add(place, "E143", "a folder inside data/raw is not read", "move its files into data/raw itself")
+    elif path.suffix.lower() in _OTHER_DATA:
+        problems.add(place, "E146", f"{path.suffix} files are not read", "convert it to .jsonl, or move it")
+
+
+def _is_readable(path: Path, place: str, problems: Problems) -> bool:
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode):
+        kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe (FIFO)"}
+        kind = kinds.get(stat.S_IFMT(status.st_mode), "a device or socket")
+        problems.add(place, "E143", f"{kind}, not a file", "put the data itself there")
+        return False
+    if status.st_size == 0:
+        problems.add(place, "E101", "the file is empty", "add records or remove the file")
+        return False
+    if status.st_size > MAX_FILE_BYTES:
+        problems.add(place, "E140", "the file is larger than 100 MB", "split it into several .jsonl files")
+        return False
+    with open(path, "rb") as file:
+        head = file.read(64)
+    refusal = _refuse_head(head)
+    if refusal:
+        problems.add(place, refusal[0], refusal[1], refusal[2], line=1)
+    return refusal is None
+
+
+def _refuse_head(head: bytes) -> tuple[str, str, str] | None:
+    if head.startswith(_LFS):
+        return "E144", "a Git LFS pointer, not the data", "run: git lfs pull"
+    for magic, name in _MAGIC.items():
+        if head.startswith(magic):
+            return "E145", f"looks like {name}, not JSON Lines", "unpack or convert it to .jsonl"
+    # JSON starts with an ASCII character; a NUL beside it is one half of a UTF-16 or UTF-32 unit.
+    if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\0" in head[:2] and any(head[:2])):
+        return "E105", "not UTF-8, looks like UTF-16", "save the file as UTF-8"
+    return None
+
+
+def _printable(name: str) -> str:
+    short = name if len(name) <= 80 else name[:77] + "…"
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in short)

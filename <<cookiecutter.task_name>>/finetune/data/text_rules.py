@@ -1,0 +1,120 @@
+"""What a text may hold, how texts are compared, and how a text is shown in a message."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+
+Report = Callable[[str, str, str], None]
+"""Called with (code, message, fix) for each finding."""
+
+# \t \n \v \f \r and U+001C..1E are line and paragraph breaks of real documents: they stay inside one record.
+_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f]")
+_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
+_TAG = re.compile("[\U000e0000-\U000e007f]")
+_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")  # emoji flags of regions are written with tags
+# Joiners belong to emoji and to Arabic and Indic scripts; beside Latin or Chinese text they only hide something.
+_PLAIN = "[ -~\u3000-\u9fff]"
+_INVISIBLE = re.compile(
+    f"[\u00ad\u180e\u200b\u200e\u200f\u061c\u2060-\u2064\ufeff]|(?<={_PLAIN})[\u200c\u200d]|[\u200c\u200d](?={_PLAIN})"
+)
+_SUSPECT = re.compile("[\x7f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
+_DROPPED = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+_MAY_OPEN = re.compile("[<\\[\uff1c\ufe64\uff3b]")
+_CONTROL_TOKEN = re.compile(
+    r"<\|[^\s|<>]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk|mask)>|</?think>"
+    r"|</?tool_call>|\[/?(?:SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\]"
+)
+_SECRETS = {
+    "a Hugging Face token": r"\bhf_[A-Za-z0-9]{30,}",
+    "a GitHub token": r"\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})",
+    "an AWS access key": r"\bAKIA[0-9A-Z]{16}\b",
+    "an API key": r"\bsk-[A-Za-z0-9_-]{32,}",
+    "a private key": r"-----BEGIN [A-Z ]*PRIVATE KEY-----",
+}
+_MAY_BE_SECRET = re.compile("hf_|gh[pousr]_|github_pat_|AKIA|sk-|PRIVATE KEY")
+_SECRET = re.compile("|".join(_SECRETS.values()))
+
+
+def normalise(text: str) -> str:
+    """`text` as it is compared: NFKC, case folded, runs of white space as one space.
+
+    Two records with equal normalised inputs are the same example, and always lie in the same split.
+    """
+    if text.isascii():
+        return " ".join(text.lower().split())
+    # Case folding can undo the normal form (U+0345), hence the second pass.
+    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+
+
+def input_key(text: str) -> bytes:
+    """The sha256 (32 bytes) of the normalised input: identity of an example for ids, duplicates and splits."""
+    return hashlib.sha256(normalise(text).encode("utf-8")).digest()
+
+
+def is_blank(text: str) -> bool:
+    """True when nothing is left of `text` without white space and invisible characters."""
+    return not text.strip() or not (text.isascii() or _DROPPED.sub("", text).strip())
+
+
+def check_text(text: str, field: str, report: Report) -> None:
+    """Report what must not reach a model: control characters, hidden text, control tokens, secrets."""
+    # Most rows pass on three C-level tests; the findings are worked out only when one of them objects.
+    if text.isascii():
+        findings = [] if text.isprintable() else [*_control(text)]
+    else:
+        findings = [*_control(text), *_unicode(text)]
+    if _MAY_OPEN.search(text):
+        findings += _control_tokens(text)
+    if _MAY_BE_SECRET.search(text):
+        findings += _secrets(text)
+    for code, message, fix in findings:
+        report(code, f'field "{field}": {message}', fix)
+
+
+def _control(text: str) -> Iterator[tuple[str, str, str]]:
+    found = _CONTROL.search(text)
+    if found:
+        yield "E116", f"control character {_name(found[0])} at character {found.start() + 1}", "remove it"
+
+
+def _unicode(text: str) -> Iterator[tuple[str, str, str]]:
+    if _SUSPECT.search(text):
+        visible = _FLAG.sub("", text)
+        for pattern, code, what in (
+            (_BIDI, "E117", "bidirectional control character"),
+            (_TAG, "E117", "invisible tag character"),
+            (_INVISIBLE, "W117", "invisible character"),
+        ):
+            found = pattern.search(visible)
+            if found:
+                yield code, f"{what} {_name(found[0])}", "remove it; the model reads it, people do not see it"
+    if not unicodedata.is_normalized("NFC", text):
+        yield "W118", "text is not in Unicode normal form NFC", "save it as NFC; it is trained as written"
+
+
+def _control_tokens(text: str) -> Iterator[tuple[str, str, str]]:
+    found = _CONTROL_TOKEN.search(_DROPPED.sub("", unicodedata.normalize("NFKC", text)))
+    if found:
+        yield "E130", f"control token {shown(found[0])} in the text", "remove or rewrite it; a chat model obeys it"
+
+
+def _secrets(text: str) -> Iterator[tuple[str, str, str]]:
+    for kind, pattern in _SECRETS.items():
+        if re.search(pattern, text):
+            yield "E141", f"what looks like {kind}", "revoke it, and remove it from the data and its history"
+
+
+def shown(text: str, limit: int = 60) -> str:
+    """`text` in double quotes for a message: one line, escaped, shortened, without secrets."""
+    text = _SECRET.sub("[withheld]", text)
+    short = text if len(text) <= limit else text[: limit - 1] + "…"
+    quoted = json.dumps(short, ensure_ascii=False)
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in quoted)
+
+
+def _name(character: str) -> str:
+    return f"U+{ord(character):04X}"
