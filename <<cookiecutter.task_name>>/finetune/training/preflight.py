@@ -1,0 +1,115 @@
+"""Before a training run: what is there, what it needs, all failures at once, one exit."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from finetune.config.project import Project
+from finetune.console import say
+from finetune.errors import Problems
+from finetune.training.base_model import BaseModel
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Bytes a training run needs, by part; a rule of thumb that errs on the high side."""
+
+    weights: int
+    adapter_and_optimiser: int
+    activations: int
+    logits: int
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.adapter_and_optimiser + self.activations + self.logits
+
+
+def estimate(
+    project: Project, config: PretrainedConfig, dtype_bytes: int, tokens: int, checkpointing: bool
+) -> Estimate:
+    """Memory of one step over `tokens` tokens.
+
+    Weights: parameters times their width (0.6 bytes with nf4). LoRA: 16 bytes a parameter (weight, gradient, two
+    AdamW moments, all fp32). Activations: 34 bytes times hidden size a token and layer (Korthikanti et al. 2022,
+    arXiv:2205.05198), a tenth of it with recomputation. Logits: fp32, a third of the tokens, three copies.
+    """
+    text = config.get_text_config()
+    hidden, layers, inner = text.hidden_size, text.num_hidden_layers, text.intermediate_size
+    parameters = text.vocab_size * hidden + layers * (4 * hidden * hidden + 3 * hidden * inner)
+    weights = int(parameters * (0.6 if project.training.method == "qlora" else dtype_bytes))
+    lora = project.training.lora.r * layers * (4 * 2 * hidden + 3 * (hidden + inner))
+    activations = int(34 * hidden * layers * tokens * (0.1 if checkpointing else 1.0) * dtype_bytes / 2)
+    return Estimate(weights, 16 * lora, activations, 3 * 4 * (tokens // 3) * text.vocab_size)
+
+
+def preflight(
+    project: Project, base: BaseModel, *, device: str, dtype: torch.dtype, reason: str, tokens: int,
+    checkpointing: bool,
+) -> None:  # fmt: skip
+    """Print numbered ✓/✗ lines and raise BadInput with every failure.
+
+    Warnings follow the user's checklist: learning rate and epochs outside `checks`, an unpinned revision.
+    """
+    from transformers import AutoConfig
+
+    training, problems = project.training, Problems()
+    shown = project.paths.relative(project.paths.training_config)
+    need = estimate(project, AutoConfig.from_pretrained(base.path), dtype.itemsize, tokens, checkpointing)
+    free, where = _free_memory(device)
+    lines = [
+        (True, f"device {device}, {str(dtype).removeprefix('torch.')} ({reason})"),
+        (True, f"base {base.id} at {base.revision} from {base.source}, licence {base.license}"),
+    ]
+    enough = free is None or need.total <= free
+    memory = f"about {need.total / GIB:.1f} GiB of {(free or 0) / GIB:.1f} GiB free on the {where}"
+    lines.append((enough, f"memory {memory}"))
+    if not enough:
+        problems.add(
+            shown, "E242", f"memory does not suffice: {memory}",
+            "lower batch.per_device or max_length, or use method: qlora", key="batch.per_device",
+        )  # fmt: skip
+    disk_need = need.adapter_and_optimiser * (training.checkpoints.keep + 2)
+    disk = shutil.disk_usage(project.paths.root).free
+    lines.append((disk >= disk_need, f"disk about {disk_need / GIB:.2f} GiB of {disk / GIB:.1f} GiB free"))
+    if disk < disk_need:
+        problems.add(shown, "E243", f"{disk_need / GIB:.2f} GiB of disk needed for checkpoints", "free space")
+    for key, value, (low, high) in (
+        ("optimiser.learning_rate", training.optimiser.learning_rate, training.checks.learning_rate),
+        ("optimiser.epochs", training.optimiser.epochs, training.checks.epochs),
+    ):
+        inside = low <= value <= high
+        side = "inside" if inside else "OUTSIDE"
+        lines.append((True, f"{key} {value:g} {side} the checked range {low:g} to {high:g}"))
+        if not inside:
+            problems.add(
+                shown, "W224", f"{value:g} lies outside {low:g} to {high:g}",
+                "LoRA often wants about ten times the full fine-tuning rate; keep it knowingly or change checks",
+                key=key,
+            )  # fmt: skip
+    say("preflight")
+    for number, (good, text) in enumerate(lines, 1):
+        say(f"  {number}. {'✓' if good else '✗'} {text}")
+    for warning in (*project.warnings, *map(str, problems.warnings)):
+        say(f"  {warning}")
+    problems.raise_if_errors()
+
+
+def _free_memory(device: str) -> tuple[int | None, str]:
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info()[0], "GPU"
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            fields = dict(line.split(":", 1) for line in file)
+        return int(fields["MemAvailable"].split()[0]) * 1024, "machine"
+    except (OSError, KeyError, ValueError):
+        return None, "machine (unknown)"

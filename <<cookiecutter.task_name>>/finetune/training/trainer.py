@@ -1,0 +1,264 @@
+"""Step 03: chat records and a base model → models/adapter/, with everything that produced it in its manifest."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune import __version__, provenance
+from finetune.config.project import Project
+from finetune.console import resolved, say
+from finetune.errors import OK, FinetuneError, Interrupted
+from finetune.training import checkpoints
+from finetune.training.base_model import BaseModel, load_tokenizer, load_weights, quiet, resolve_base, resolve_device
+from finetune.training.batches import Collator, exact_form
+from finetune.training.dataset import check_stop_token, load_rows, shared_prefix_length
+from finetune.training.diagnosis import diagnose
+from finetune.training.preflight import preflight
+from finetune.training.recovery import with_recovery
+
+if TYPE_CHECKING:
+    import torch
+
+LOG = "training_log.jsonl"
+STEP = "03_train"
+
+
+def train(project: Project, force: bool = False, restart: bool = False) -> int:
+    """Train the adapter, or resume, or say that it is up to date.
+
+    `restart` discards the checkpoints of an interrupted run. Raises FinetuneError (2) for missing or changed input,
+    ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after SIGTERM.
+    """
+    data = provenance.read_manifest(project.paths.data_manifest)
+    if data is None:
+        raise FinetuneError("no converted data", "run scripts/02_convert_format.py first", code="E221")
+    base = resolve_base(project)
+    inputs = run_inputs(project, base, data)
+    if not force and provenance.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
+        say(f"{project.paths.relative(project.paths.adapter)} is up to date")
+        return OK
+    if force or restart:
+        shutil.rmtree(project.paths.checkpoints, ignore_errors=True)
+    Run(project, base, data, inputs).execute()
+    return OK
+
+
+def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:
+    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
+    config = project.training.model_dump(mode="json", exclude={"checks", "logging_steps", "checkpoints"})
+    return {
+        "train": data["facts"]["train_sha256"],
+        "valid": data["facts"]["valid_sha256"],
+        "config": provenance.digest(config),
+        "base": base.fingerprint,
+        "code": __version__,
+    }
+
+
+class Run:
+    """One training run: encode, check, fit with recovery, save."""
+
+    def __init__(self, project: Project, base: BaseModel, data: dict[str, Any], inputs: dict[str, str]) -> None:
+        self.project, self.base, self.data, self.inputs = project, base, data, inputs
+        self.config = project.training
+        self.device, self.dtype, self.reason = resolve_device(self.config)
+        wanted = self.config.gradient_checkpointing
+        self.checkpointing = self.device == "cuda" if wanted is None else wanted
+        self.processes = int(os.environ.get("WORLD_SIZE", "1"))
+        self.is_main = int(os.environ.get("RANK", "0")) == 0
+
+    def execute(self) -> None:
+        quiet()
+        self._encode()
+        longest = max(len(row.ids) for row in self.train_rows)
+        prefix = shared_prefix_length(self.train_rows)
+        micro = min(self.config.batch.per_device, max(self.config.batch.effective // self.processes, 1))
+        shared = self.config.batch.batching == "shared_prefix"
+        tokens = prefix + micro * (longest - prefix) if shared else micro * longest
+        preflight(
+            self.project, self.base, device=self.device, dtype=self.dtype, reason=self.reason, tokens=tokens,
+            checkpointing=self.checkpointing,
+        )  # fmt: skip
+        total = sum(len(row.ids) for row in self.train_rows)
+        share = 100 * prefix * len(self.train_rows) / total
+        resolved("shared prefix", f"{prefix} tokens", f"{share:.0f} % of all {total} training tokens")
+        started = time.monotonic()
+        self.resumed_from: int | None = None
+        trainer, recovered = with_recovery(self._attempt, micro, self.config.batch.effective)
+        if self.is_main:
+            self._save(trainer, [asdict(entry) for entry in recovered], time.monotonic() - started)
+
+    def _encode(self) -> None:
+        from transformers import GenerationConfig
+
+        self.tokenizer = load_tokenizer(self.base)
+        paths, balance = self.project.paths, self.data["facts"].get("balance", {})
+        self.train_rows = load_rows(paths.train, self.project, self.tokenizer, balance.get("class_weights"))
+        self.valid_rows = load_rows(paths.valid, self.project, self.tokenizer)
+        stops = {self.tokenizer.eos_token_id}
+        if (self.base.path / "generation_config.json").is_file():
+            ids = GenerationConfig.from_pretrained(self.base.path).eos_token_id
+            stops |= set(ids if isinstance(ids, list) else [ids]) - {None}
+        for path, rows in ((paths.train, self.train_rows), (paths.valid, self.valid_rows)):
+            check_stop_token(rows, stops, paths.relative(path))
+
+    def _attempt(self, micro: int) -> Any:
+        """Fit with `micro` rows in a forward pass, from the newest complete checkpoint."""
+        from finetune.training.callbacks import Preemption
+
+        # A checkpoint of another micro-batch resumes too: the effective batch, and so the data order, is the same.
+        run = self.inputs
+        checkpoint = checkpoints.newest_complete(self.project.paths.checkpoints, run)
+        if checkpoint:
+            self.resumed_from = checkpoints.step_of(checkpoint)
+            say(f"resuming after step {self.resumed_from}")
+        with Preemption() as preemption:
+            trainer = self._trainer(micro, preemption)
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if preemption.requested and trainer.state.global_step < trainer.state.max_steps:
+            done = f"step {trainer.state.global_step} of {trainer.state.max_steps}"
+            raise Interrupted(f"stopped by SIGTERM after {done}", "run the same command again to resume", code="E975")
+        return trainer
+
+    def _trainer(self, micro: int, preemption: Any) -> Any:
+        from transformers import EarlyStoppingCallback, PrinterCallback
+
+        from finetune.training.callbacks import FiniteGuard, LogFile, Milestones, Progress
+        from finetune.training.sft import PromptCompletionTrainer, arguments, as_dataset
+
+        config, paths = self.config, self.project.paths
+        model = load_weights(self.base, dtype=self.dtype, device=self.device, quantization=self._quantization())
+        _check_targets(model, self.project)
+        form, why = exact_form(config.batch.batching, model.config, config.max_length)
+        resolved("batching", form, why)
+        callbacks = [
+            FiniteGuard(),
+            Milestones(self.inputs, config.checkpoints.keep),
+            LogFile(paths.checkpoints / LOG),
+            Progress(),
+            preemption,
+        ]
+        if config.early_stopping_patience:
+            callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
+        trainer = PromptCompletionTrainer(
+            model=model,
+            args=arguments(
+                config, output=paths.checkpoints, micro_batch=micro, rows=len(self.train_rows), device=self.device,
+                dtype=self.dtype, checkpointing=self.checkpointing, processes=self.processes,
+            ),
+            data_collator=Collator(form, self.tokenizer.pad_token_id),
+            train_dataset=as_dataset(self.train_rows),
+            eval_dataset=as_dataset(self.valid_rows),
+            processing_class=self.tokenizer,
+            peft_config=self._lora(),
+            callbacks=callbacks,
+        )  # fmt: skip
+        trainer.remove_callback(PrinterCallback)
+        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
+        everything = sum(p.numel() for p in trainer.model.parameters())
+        resolved("trainable", f"{trainable:,} of {everything:,}", f"LoRA r={config.lora.r}")
+        return trainer
+
+    def _lora(self) -> Any:
+        from peft import LoraConfig
+
+        lora = self.config.lora
+        targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
+        return LoraConfig(
+            r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
+        )
+
+    def _quantization(self) -> dict[str, Any] | None:
+        if self.config.method != "qlora":
+            return None
+        return {
+            "load_in_4bit": True,
+            "bnb_4bit_quant_type": self.config.quantization.type,
+            "bnb_4bit_use_double_quant": self.config.quantization.double_quant,
+            "bnb_4bit_compute_dtype": self.dtype,
+        }
+
+    def _save(self, trainer: Any, recovered: list[dict[str, Any]], seconds: float) -> None:
+        """Write models/adapter in one rename, then drop the checkpoints: they have served."""
+        from finetune.training.callbacks import diverged, first_not_finite, write_log
+
+        if name := first_not_finite(trainer.model):
+            raise diverged(f"adapter weight {name} is not finite")
+        paths, state = self.project.paths, trainer.state
+        with provenance.staged(paths.adapter) as folder:
+            peft_config = trainer.model.peft_config["default"]
+            # The path on this disk means nothing to others; the id and commit do.
+            peft_config.base_model_name_or_path = self.base.id
+            peft_config.revision = self.base.revision if self.base.source == "hub" else None
+            # "auto" would ask the Hub whether the vocabulary grew; embeddings are never adapted here.
+            trainer.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
+            (folder / "README.md").unlink(missing_ok=True)
+            write_log(folder / LOG, state)
+            facts = self._facts(trainer, recovered, seconds)
+            outputs = sorted(path for path in folder.iterdir() if path.is_file())
+            provenance.write_manifest(
+                folder / provenance.MANIFEST, step=STEP, inputs=self.inputs, outputs=outputs, facts=facts
+            )
+        shutil.rmtree(paths.checkpoints, ignore_errors=True)
+        result = facts["result"]
+        say(
+            f"trained {result['steps']} steps in {result['seconds']:.0f} s ({result['samples_per_s']:.1f} rows/s), "
+            f"best validation loss {result['best_eval_loss']:.4f}"
+        )
+        for finding in diagnose(state.log_history):
+            say(f"  {finding.code}: {finding.text}. Change: {finding.change}")
+        say(f"wrote {paths.relative(paths.adapter)}")
+
+    def _facts(self, trainer: Any, recovered: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+        state, base = trainer.state, self.base
+        log = state.log_history
+        rows = state.max_steps * self.config.batch.effective
+        fresh = rows if self.resumed_from is None else rows - self.resumed_from * self.config.batch.effective
+        return {
+            "base": {"id": base.id, "revision": base.revision, "source": base.source, "fingerprint": base.fingerprint},
+            "data": {"train_sha256": self.inputs["train"], "valid_sha256": self.inputs["valid"]},
+            "rows": {"train": len(self.train_rows), "valid": len(self.valid_rows)},
+            "config": json.loads(self.config.model_dump_json()),
+            "resolved": {
+                "device": self.device, "dtype": str(self.dtype).removeprefix("torch."), "processes": self.processes,
+                "batching": trainer.data_collator.batching, "gradient_checkpointing": self.checkpointing,
+            },
+            "environment": provenance.environment(self.project.paths.root),
+            "result": {
+                "steps": state.global_step,
+                "seconds": round(seconds, 1),
+                "samples_per_s": round(fresh * state.global_step / max(state.max_steps, 1) / seconds, 3),
+                "final_loss": next((entry["loss"] for entry in reversed(log) if "loss" in entry), None),
+                "best_eval_loss": state.best_metric,
+                "resumed_from_step": self.resumed_from,
+                "recovered": recovered,
+                "findings": [asdict(finding) for finding in diagnose(log)],
+            },
+        }  # fmt: skip
+
+
+def _check_targets(model: torch.nn.Module, project: Project) -> None:
+    """Raise FinetuneError (E225) naming the real linear layers when target_modules match none."""
+    import torch
+
+    targets = project.training.lora.target_modules
+    if isinstance(targets, str):
+        return
+    linear = {name.split(".")[-1] for name, part in model.named_modules() if isinstance(part, torch.nn.Linear)}
+    if unknown := sorted(set(targets) - linear):
+        known = ", ".join(sorted(linear - {"lm_head"}))
+        raise FinetuneError(f"target_modules {', '.join(unknown)} match nothing", f"use some of: {known}", code="E225")
+
+
+def adapter_log(folder: Path) -> list[dict[str, Any]]:
+    """The training log beside an adapter; empty when there is none."""
+    try:
+        return [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
+    except OSError:
+        return []
