@@ -1,0 +1,80 @@
+# The template's own commands; the generated repository has a Makefile of its own. `make` alone lists them.
+#
+#   make demo                                   the whole pipeline for real, on this CPU: classification, English
+#   make demo TYPE=extraction LANGUAGE=zh-TW    another sample task
+#   make bake ARGS="--no-input task_name=x"     a repository in build/bake
+#   make test TORCH_INDEX=...                   another index for torch, e.g. https://download.pytorch.org/whl/cpu
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+BASE_PYTHON ?= python3
+TORCH_INDEX ?=
+TYPE ?= classification
+LANGUAGE ?= en
+PRESET ?= CPU-135M-LoRA
+ARGS ?=
+
+PYTHON := $(CURDIR)/.venv/bin/python
+TEMPLATE := <<cookiecutter.task_name>>
+CACHES := -name __pycache__ -o -name .pytest_cache -o -name .ruff_cache -o -name .hypothesis
+SOURCES = cookiecutter.json $(shell find '$(TEMPLATE)' hooks \( $(CACHES) \) -prune -o -type f -print)
+DEMO_NAME := demo-$(TYPE)-$(shell tr '[:upper:]' '[:lower:]' <<< '$(LANGUAGE)')
+DEMO := build/demo/$(DEMO_NAME)
+
+export PYTHONDONTWRITEBYTECODE := 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: setup
+setup: .venv/.complete ## make .venv with everything, for the template and for what it generates
+
+# The stamp is written last: a killed installation is finished by the next call.
+.venv/.complete: constraints.txt pyproject.toml
+	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make BASE_PYTHON=python3.11")'
+	$(BASE_PYTHON) -m venv .venv
+	$(PYTHON) -m pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(PYTHON) -m pip install -q -c constraints.txt -e '.[pipeline,dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(DEMO).baked ## every stage of the pipeline for real, on a CPU; a killed run goes on
+	$(MAKE) --no-print-directory -C $(DEMO) all PYTHON=$(PYTHON)
+
+# Baked beside and moved into place, so that a half-baked folder is never run; baked anew when the template changed.
+$(DEMO).baked: $(SOURCES) | .venv/.complete
+	rm -rf build/demo/.baking $(DEMO)
+	$(PYTHON) -m cookiecutter . --no-input --default-config --output-dir build/demo/.baking task_name=$(DEMO_NAME) \
+		task_type=$(TYPE) language=$(LANGUAGE) preset=$(PRESET) sample_data=true > /dev/null
+	mv build/demo/.baking/$(DEMO_NAME) $(DEMO)
+	rmdir build/demo/.baking
+	@touch $@
+
+.PHONY: bake
+bake: .venv/.complete ## answer the questions, get a repository in build/bake
+	$(PYTHON) -m cookiecutter . --output-dir build/bake $(ARGS)
+
+.PHONY: test
+test: .venv/.complete ## style, the template's tests, the generated package's tests
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m pytest -q
+	cd '$(TEMPLATE)' && $(PYTHON) -m pytest -q -p no:cacheprovider
+
+.PHONY: lint format
+lint: .venv/.complete ## check style
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+format: .venv/.complete ## repair style
+	$(PYTHON) -m ruff check --fix .
+	$(PYTHON) -m ruff format .
+
+.PHONY: clean
+clean: ## remove everything made here, except .venv
+	rm -rf build .pytest_cache .ruff_cache .hypothesis *.egg-info
+	find . \( $(CACHES) \) -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,153 @@
+"""init_project.py: the tree of a bake from its task definition, every problem at once, nothing half-written."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import init_project
+from conftest import Bake
+from finetune.errors import BadInput, FinetuneError
+
+
+def run(template: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(template / "init_project.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "COLUMNS": "200"})
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    """Bytes and mode of every file below `folder`, git's own left out."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return {
+        name: (path.read_bytes(), path.stat().st_mode)
+        for name, path in named.items() if not name.startswith(".git/")
+    }  # fmt: skip
+
+
+def definition(bake: Bake, tmp_path: Path, change: dict[str, Any] | None = None, **answers: Any) -> Path:
+    """The task definition of a bake, with some keys replaced (dots lead inwards)."""
+    values = yaml.safe_load(bake(output=tmp_path / "source", **answers).text("task_definition.yaml"))
+    for key, value in (change or {}).items():
+        *outer, last = key.split(".")
+        section = values
+        for name in outer:
+            section = section[name]
+        section[last] = value
+    file = tmp_path / "mine.yaml"
+    file.write_text(yaml.safe_dump(values, allow_unicode=True, sort_keys=False), encoding="utf-8")
+    return file
+
+
+CASES = [
+    *({"task_type": t, "language": lang} for t, lang in itertools.product(
+        ("classification", "extraction", "generation"), ("en", "zh-TW"))),
+    {"preset": "CPU-135M-LoRA", "license": "mit", "hub_namespace": "An.org"},
+    {"preset": "24GB-8B-QLoRA", "license": "proprietary", "sample_data": False, "threshold": "0.925"},
+    {"labels": "yes: they agree; no/off (B): don't, 50%", "sample_data": False, "primary_metric": "accuracy"},
+    {"task_type": "generation", "sample_data": False, "description": "It's \"quoted\" # and \\ more"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answers", CASES, ids=[" ".join(map(str, case.values())) for case in CASES])
+def test_tree_is_that_of_the_bake_byte_for_byte(
+    bake: Bake, template: Path, tmp_path: Path, answers: dict[str, Any]
+) -> None:
+    baked = bake(output=tmp_path / "one", **answers)
+    sample = ["--sample-data"] if answers.get("sample_data", True) else []
+    done = run(template, baked.path / "task_definition.yaml", "-o", tmp_path / "two", *sample)
+    assert done.returncode == 0, done.stderr
+    assert contents(tmp_path / "two" / "ticket-router") == contents(baked.path)
+    assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["ticket-router"]
+
+
+def test_definition_is_kept_word_for_word_and_committed(bake: Bake, tmp_path: Path) -> None:
+    file = definition(bake, tmp_path, {"data.max_imbalance": 4.0, "language": "ja", "license": "GPL-3.0-only"})
+    file.write_text("# my own note\n" + file.read_text(encoding="utf-8"), encoding="utf-8")
+    target = init_project.init(file, tmp_path / "out")
+    assert (target / "task_definition.yaml").read_bytes() == file.read_bytes()
+    status = subprocess.run(["git", "status", "--porcelain"], cwd=target, capture_output=True, text=True, check=True)
+    assert status.stdout == ""
+    assert "language `ja`" in (target / "README.md").read_text(encoding="utf-8")
+    assert "GPL-3.0-only" in (target / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_repository_names_and_texts_of_the_definition_reach_the_readme(bake: Bake, tmp_path: Path) -> None:
+    labels = [{"name": "one", "description": "first: a; b"}, {"name": "two", "description": "second"}]
+    change = {"hub.gguf": "other/name-gguf", "output.labels": labels, "metrics.secondary": []}
+    target = init_project.init(definition(bake, tmp_path, change), tmp_path / "out")
+    readme = (target / "README.md").read_text(encoding="utf-8")
+    assert "other/name-gguf" in readme and "| `one` | first - a, b |" in readme and "| Also reported | - |" in readme
+
+
+def test_preset_of_the_command_line_wins(bake: Bake, tmp_path: Path) -> None:
+    file = definition(bake, tmp_path, {"resources.preset": "my own machine"})
+    target = init_project.init(file, tmp_path / "out", preset="CPU-135M-LoRA")
+    assert "SmolLM2" in (target / "configs" / "training_config.yaml").read_text(encoding="utf-8")
+
+
+def test_every_problem_at_once_with_exit_2(bake: Bake, template: Path, tmp_path: Path) -> None:
+    file = definition(bake, tmp_path, {"task_name": "My Task", "metrics.threshold": 2, "input.max_char": 5})
+    done = run(template, file, "-o", tmp_path / "out")
+    assert done.returncode == 2
+    assert all(key in done.stderr for key in ("task_name", "metrics.threshold", "input.max_char", "did you mean"))
+    assert "Traceback" not in done.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"task_name": "class"}, "reserved"),
+        ({"task_name": "a--b"}, "task_name"),
+        ({"description": "see << cookiecutter >>"}, "description"),
+        ({"description": "routes \U0001f600"}, "emoji"),
+        ({"resources.preset": "my own machine"}, "resources.preset"),
+        ({"output.labels": [{"name": name, "description": "a language"} for name in ("c", "c#")]}, "label name"),
+    ],
+)
+def test_rules_of_the_questions_hold_too(bake: Bake, tmp_path: Path, change: dict[str, Any], word: str) -> None:
+    with pytest.raises(BadInput, match=word):
+        init_project.init(definition(bake, tmp_path, change), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_sample_data_must_fit_the_labels(bake: Bake, tmp_path: Path) -> None:
+    labels = [{"name": "one", "description": "first"}, {"name": "two", "description": "second"}]
+    with pytest.raises(BadInput, match="sample_data"):
+        init_project.init(definition(bake, tmp_path, {"output.labels": labels}), tmp_path / "out", sample_data=True)
+
+
+def test_problem_that_only_the_configurations_show_leaves_nothing(bake: Bake, tmp_path: Path) -> None:
+    file = definition(bake, tmp_path, {"output.max_new_tokens": 8000})
+    with pytest.raises(BadInput, match="max_length"):
+        init_project.init(file, tmp_path / "new" / "out")
+    assert not (tmp_path / "new").exists()
+
+
+def test_existing_target_is_refused_and_untouched(bake: Bake, tmp_path: Path) -> None:
+    file = definition(bake, tmp_path)
+    (tmp_path / "out" / "ticket-router").mkdir(parents=True)
+    with pytest.raises(FinetuneError, match="exists already"):
+        init_project.init(file, tmp_path / "out")
+    assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "ticket-router"]
+
+
+def test_value_that_yaml_readers_disagree_on_is_a_problem_not_a_crash(
+    bake: Bake, template: Path, tmp_path: Path
+) -> None:
+    file = definition(bake, tmp_path)
+    file.write_text(file.read_text(encoding="utf-8").replace("name: billing", "name: no"), encoding="utf-8")
+    done = run(template, file, "-o", tmp_path / "out")
+    assert done.returncode == 2 and "E201" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_missing_file_is_named(template: Path, tmp_path: Path) -> None:
+    done = run(template, tmp_path / "nothing.yaml", "-o", tmp_path / "out")
+    assert done.returncode == 2 and "E221" in done.stderr and "Traceback" not in done.stderr
