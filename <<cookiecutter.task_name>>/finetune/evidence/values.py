@@ -1,0 +1,29 @@
+"""Reading values that nobody vouches for: numbers that are numbers, settings compared, versions in order."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Any
+
+
+def number(value: object) -> float | None:
+    """`value` as a finite float, else None: a bool, a string, NaN and infinity prove nothing."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def first_difference(before: Any, now: Any, key: str = "") -> str | None:
+    """Dotted name of the first setting that differs between two dumped configurations; None when they agree."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in {**before, **now}:
+            if found := first_difference(before.get(name), now.get(name), f"{key}.{name}".lstrip(".")):
+                return found
+        return None
+    return None if before == now else key
+
+
+def version_key(name: str) -> list[tuple[int, str]]:
+    """Sorts v1.10.0 after v1.9.0."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.v-]+", name) if part]
