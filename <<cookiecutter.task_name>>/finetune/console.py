@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from finetune.errors import (
     BAD_INPUT,
@@ -29,12 +31,15 @@ from finetune.errors import (
 )
 
 T = TypeVar("T")
+QUIET_SECONDS = 2.0
+"""Work that is done sooner shows no progress."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(text: str) -> None:
     """One plain line on standard error; never interpreted as markup."""
-    _err.print(escape(_harmless(text)))
+    _err.print(Text(_harmless(text)))
 
 
 def resolved(name: str, value: object, reason: str) -> None:
@@ -44,16 +49,16 @@ def resolved(name: str, value: object, reason: str) -> None:
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print a small table on standard error."""
-    grid = Table(title=escape(title), title_justify="left", pad_edge=False)
+    grid = Table(title=Text(_harmless(title)), title_justify="left", pad_edge=False)
     for index, column in enumerate(columns):
-        grid.add_column(escape(column), justify="left" if index == 0 else "right")
+        grid.add_column(Text(_harmless(column)), justify="left" if index == 0 else "right")
     for row in rows:
-        grid.add_row(*(escape(_harmless(str(cell))) for cell in row))
+        grid.add_row(*(Text(_harmless(str(cell))) for cell in row))
     _err.print(grid)
 
 
 def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """Yield `items` behind a progress bar; where no terminal listens, a line at every tenth instead."""
+    """Yield `items` behind a progress bar; where no terminal listens, a line at every tenth after two seconds."""
     if total is None and hasattr(items, "__len__"):
         total = len(items)  # type: ignore[arg-type]
     if not _err.is_terminal:
@@ -64,14 +69,14 @@ def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterat
         TimeRemainingColumn(), console=_err, transient=False,
     )  # fmt: skip
     with bar:
-        yield from bar.track(items, total=total, description=escape(label))
+        yield from bar.track(items, total=total, description=escape(_harmless(label)))
 
 
 def _tenths(items: Iterable[T], label: str, total: int | None) -> Iterator[T]:
-    shown = 0
+    shown, start = 0, time.monotonic()
     for number, item in enumerate(items, 1):
         yield item
-        if total and total >= 10 and number * 10 // total > shown:
+        if total and number * 10 // total > shown and time.monotonic() - start >= QUIET_SECONDS:
             shown = number * 10 // total
             say(f"  {label}: {number}/{total}")
 
@@ -84,14 +89,16 @@ def report_problems(problems: Problems, as_json: bool = False) -> None:
         say(problems.render())
     if os.environ.get("GITHUB_ACTIONS") == "true" and not as_json:
         for problem in problems.all[:50]:
-            sys.stdout.write(_annotation(problem) + "\n")
+            # Whatever the runner's encoding: a sign it lacks must not cost the report.
+            encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+            sys.stdout.write(_annotation(problem).encode(encoding, "backslashreplace").decode(encoding) + "\n")
 
 
 def _annotation(problem: Problem) -> str:
     """A workflow command; data and properties are escaped as the runner defines them."""
 
     def data(text: str) -> str:
-        return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+        return "%0A".join(_visible(line).replace("%", "%25") for line in text.split("\n"))
 
     def prop(text: str) -> str:
         return data(text).replace(":", "%3A").replace(",", "%2C")
@@ -107,11 +114,15 @@ def _harmless(text: str) -> str:
     """`text` without what a terminal or the Actions runner would obey: control characters, `::` and `##[` commands."""
     lines = []
     for line in text.split("\n"):
-        clean = "".join(c if c == "\t" or (c.isprintable() or c == " ") else f"\\u{ord(c):04x}" for c in line)
+        clean = _visible(line)
         if clean.lstrip().startswith("::"):
             clean = clean.replace("::", ": :", 1)
         lines.append(clean.replace("##[", "## ["))
     return "\n".join(lines)
+
+
+def _visible(line: str) -> str:
+    return "".join(c if c == "\t" or c.isprintable() else f"\\u{ord(c):04x}" for c in line)
 
 
 def run(step: Callable[..., int | None], *, project: Path, smoke: bool = False, **options: Any) -> int:
@@ -135,23 +146,37 @@ def run(step: Callable[..., int | None], *, project: Path, smoke: bool = False, 
         say("E971 the machine ran out of memory. Fix: lower batch.per_device or max_length, or use method: qlora")
         return MODEL_FAULT
     except Exception as failure:  # a bug of ours: said as such, with the place, and never as a success
-        if os.environ.get("FINETUNE_DEBUG"):
-            traceback.print_exc()
-        if "out of memory" in str(failure).lower():
-            say("E971 the device ran out of memory. Fix: lower batch.per_device or max_length, or use method: qlora")
-            return MODEL_FAULT
-        place = traceback.extract_tb(failure.__traceback__)[-1]
-        say(
-            f"E999 unexpected {type(failure).__name__}: {str(failure)[:500]} "
-            f"({Path(place.filename).name}:{place.lineno}). Fix: run again with FINETUNE_DEBUG=1 and report the output"
-        )
-        return MODEL_FAULT
+        return _unexpected(failure)
 
 
 def _os_error(failure: OSError) -> int:
     where = f" ({failure.filename})" if failure.filename else ""
-    if failure.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if failure.errno in _FULL:
         say(f"E974 no space left on the device{where}. Fix: free space and run the same command again")
     else:
-        say(f"E974 {failure.strerror or type(failure).__name__}{where}. Fix: correct it and run the same command again")
+        said = _one_line(failure.strerror or str(failure)) or type(failure).__name__
+        say(f"E974 {said}{where}. Fix: correct it and run the same command again")
     return IO_FAULT
+
+
+def _unexpected(failure: Exception) -> int:
+    if os.environ.get("FINETUNE_DEBUG"):
+        traceback.print_exc()
+    said = str(failure).lower()
+    if "out of memory" in said:
+        say("E971 the device ran out of memory. Fix: lower batch.per_device or max_length, or use method: qlora")
+        return MODEL_FAULT
+    # torch and safetensors wrap a full disk in errors of their own.
+    cause = failure.__cause__ or failure.__context__
+    if "no space left" in said or "file write failed" in said or getattr(cause, "errno", None) in _FULL:
+        return _os_error(OSError(errno.ENOSPC, ""))
+    place = traceback.extract_tb(failure.__traceback__)[-1]
+    say(
+        f"E999 unexpected {type(failure).__name__}: {_one_line(str(failure))} "
+        f"({Path(place.filename).name}:{place.lineno}). Fix: run again with FINETUNE_DEBUG=1 and report the output"
+    )
+    return MODEL_FAULT
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:500]

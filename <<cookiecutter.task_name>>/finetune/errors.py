@@ -23,7 +23,7 @@ class FinetuneError(Exception):
         self.message, self.fix, self.code = message, fix, code
 
     def __str__(self) -> str:
-        return f"{self.code} {self.message}" + (f". Fix: {self.fix}" if self.fix else "")
+        return f"{self.code} {self.message.rstrip('.')}" + (f". Fix: {self.fix}" if self.fix else "")
 
 
 class ModelFault(FinetuneError):
@@ -72,7 +72,8 @@ class Problem:
         if self.key:
             place += f": {self.key}"
         text = f"{place}: {self.code} {self.message.rstrip('.')}"
-        return f"{text}. Fix: {self.fix}" if self.fix else text
+        text = f"{text}. Fix: {self.fix}" if self.fix else text
+        return text.replace("\r", "\\r").replace("\n", "\\n")  # one line a problem, whatever it quotes
 
 
 class Problems:

@@ -119,7 +119,7 @@ class Paths:
 
     def relative(self, path: Path) -> str:
         """`path` as people type it: posix, relative to the root where it lies below it."""
-        try:
-            return path.resolve().relative_to(self.root.resolve()).as_posix()
-        except ValueError:
-            return path.as_posix()
+        for start, end in ((self.root, path), (self.root.resolve(), path.resolve())):
+            if end.is_relative_to(start):
+                return end.relative_to(start).as_posix()  # the name in the repository, also where it is a link
+        return path.as_posix()

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 
 MANIFEST = "manifest.json"
+_PARTS = ("inputs", "outputs", "facts")
 _RECORDED = (
     "torch", "transformers", "peft", "trl", "accelerate", "datasets", "bitsandbytes", "scikit-learn",
     "huggingface_hub", "gguf", "llama-cpp-python", "pydantic", "msgspec",
@@ -33,7 +35,7 @@ def sha256(path: Path) -> str:
 def digest(value: Any) -> str:
     """Hex sha256 of `value` as canonical JSON (sorted keys, no spaces)."""
     canonical = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(canonical.encode()).hexdigest()
+    return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()  # any file name has a digest
 
 
 def tree_digest(directory: Path) -> str:
@@ -75,24 +77,48 @@ def staged(target: Path) -> Iterator[Path]:
     """A temporary folder beside `target` that takes its place when the block succeeds, and vanishes when it fails.
 
     What lay at `target` before stays untouched until then. Leftovers of killed runs are removed first.
+
+    POSIX cannot swap two folders in one step, so for the moment between two renames nothing lies at `target`. A run
+    killed in that moment loses nothing: the old content waits under `.NAME.old`, and the next `staged` or
+    `read_manifest` puts it back. Another process that looks in that very moment sees no folder.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    for leftover in target.parent.glob(f".{target.name}.*.staged"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _recover(target)
+    name = re.compile(re.escape(f".{target.name}.") + r"[a-z0-9_]{8}\.staged")  # not those of a neighbour "NAME.x"
+    for leftover in [_old(target), *(p for p in target.parent.iterdir() if name.fullmatch(p.name))]:
+        _remove(leftover)
     temporary = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".staged"))
     os.chmod(temporary, 0o755)
     try:
         yield temporary
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.", suffix=".staged"))
-            os.replace(target, old)
-            os.replace(temporary, target)
-            shutil.rmtree(old, ignore_errors=True)
-        else:
-            os.replace(temporary, target)
+        if os.path.lexists(target):
+            os.replace(target, _old(target))
+        os.replace(temporary, target)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _recover(target)
+        _remove(temporary)
         raise
+    if os.path.lexists(_old(target)):
+        # Renamed before it is taken apart, so that half of it can never be put back.
+        os.replace(_old(target), temporary)
+        _remove(temporary)
+
+
+def _old(target: Path) -> Path:
+    return target.with_name(f".{target.name}.old")
+
+
+def _recover(target: Path) -> None:
+    """Put the old content back where a run was killed between the two renames of `staged`."""
+    if not os.path.lexists(target) and os.path.lexists(_old(target)):
+        os.replace(_old(target), target)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_manifest(
@@ -111,10 +137,14 @@ def write_manifest(
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest at `path`, or None when there is none or it is damaged (both mean: not done)."""
     try:
+        _recover(path.parent)
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    return manifest if isinstance(manifest, dict) and "outputs" in manifest else None
+    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(part), dict) for part in _PARTS):
+        return None
+    outputs = manifest["outputs"].values()
+    return manifest if all(isinstance(o, dict) and {"sha256", "bytes"} <= o.keys() for o in outputs) else None
 
 
 def is_current(path: Path, inputs: Mapping[str, str]) -> bool:
@@ -131,6 +161,7 @@ def is_current(path: Path, inputs: Mapping[str, str]) -> bool:
 
 def git_commit(root: Path) -> str | None:
     """HEAD of the repository at `root`, with "+changes" when the work tree differs, or None outside git."""
+
     def git(*arguments: str) -> str | None:
         try:
             done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)

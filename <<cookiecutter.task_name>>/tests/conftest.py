@@ -165,3 +165,21 @@ def make_project(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[...
         return load_project(root)
 
     return make
+
+
+@pytest.fixture
+def llama_cpp_tools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's converter is at hand: LLAMA_CPP_DIR or LLM_FT_TOOLS where set, else fetched into pytest's cache."""
+    from finetune.errors import StorageFault
+    from finetune.export.llama_cpp_source import install
+
+    if "LLAMA_CPP_DIR" in os.environ or "LLM_FT_TOOLS" in os.environ:
+        return
+    tools = request.config.cache.mkdir("llama_cpp_tools")
+    monkeypatch.setenv("LLM_FT_TOOLS", str(tools))
+    try:
+        install(tools)
+    except StorageFault as fault:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"needs the package index once: {fault.message}")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 
 
 class Section(BaseModel):
@@ -21,8 +25,51 @@ class Section(BaseModel):
         return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
 
 
+class RuleBroken(ValueError):
+    """Broken rules of ours, as (code, message, fix, key below the section); `loading.build` makes problems of them."""
+
+    def __init__(self, rules: Iterable[tuple[str, str, str, str]]) -> None:
+        self.rules = tuple(rules)
+        super().__init__("; ".join(message for _, message, _, _ in self.rules))
+
+
+def wrong(code: str, message: str, fix: str, at: str = "") -> RuleBroken:
+    """One broken rule; `at` is the dotted key below the section that raises, where the section itself is too coarse."""
+    return RuleBroken([(code, message, fix, at)])
+
+
+def raise_all(found: Iterable[RuleBroken]) -> None:
+    """Raise everything found as one error, so that the user sees all of it at once."""
+    rules = [rule for broken in found for rule in broken.rules]
+    if rules:
+        raise RuleBroken(rules)
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether the Hub accepts `name` as a namespace or as a repository's own name."""
+    return bool(_HUB_NAME.fullmatch(name)) and ".." not in name and "--" not in name and not name.endswith(".git")
+
+
+def is_hub_id(repo: str) -> bool:
+    """Whether `repo` is namespace/name as the Hub accepts it, at most 96 characters long."""
+    parts = repo.split("/")
+    return len(parts) == 2 and len(repo) <= 96 and all(map(is_hub_name, parts))
+
+
 def _whole_is_real(value: object) -> object:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _share(value: float) -> float:
+    if not 0.0 < value <= 1.0:
+        raise wrong("E228", f"{value:g} is no threshold: every model or none would pass", "above 0, at most 1")
+    return value
+
+
+def _seed(value: object) -> object:
+    if type(value) is not int or not 0 <= value < 2**32:
+        raise wrong("E227", "no seed", "write a whole number from 0 to 4294967295")
+    return value
 
 
 Real = Annotated[float, BeforeValidator(_whole_is_real)]
@@ -31,7 +78,8 @@ Real = Annotated[float, BeforeValidator(_whole_is_real)]
 Fraction = Annotated[Real, Field(ge=0.0, le=1.0)]
 """A float from 0 to 1."""
 
+Threshold = Annotated[Real, AfterValidator(_share)]
+"""A float above 0 and at most 1 that a score must reach."""
 
-def wrong(code: str, message: str, fix: str) -> ValueError:
-    """The ValueError that `loading.build` turns into a coded problem."""
-    return ValueError("|".join(part.replace("|", "/") for part in (code, message, fix)))
+Seed = Annotated[int, BeforeValidator(_seed)]
+"""A whole number that every random generator in use accepts: 0 to 2**32 - 1."""

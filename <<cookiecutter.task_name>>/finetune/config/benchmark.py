@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from finetune.config.base import Fraction, Real, Section, wrong
+from finetune.config.base import Fraction, Real, Section, Seed, Threshold, raise_all, wrong
 
 QUANTISATIONS = ("f16", "bf16", "f32", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
 
@@ -32,7 +32,7 @@ class Bootstrap(Section):
 
     samples: int = Field(default=1000, ge=100, le=100_000)
     confidence: Real = Field(default=0.95, gt=0.5, lt=1.0)
-    seed: int = Field(default=0, ge=0, lt=2**32)
+    seed: Seed = 0
 
 
 class Generation(Section):
@@ -49,7 +49,7 @@ class BenchmarkConfig(Section):
     version: int = Field(ge=1)
     """Raise it when splits, metrics or generation change: results of different versions are not comparable."""
     splits: Splits
-    thresholds: dict[str, Fraction] = Field(default_factory=dict)
+    thresholds: dict[str, Threshold] = Field(default_factory=dict)
     """Floors beside the primary metric's threshold, by metric name."""
     bootstrap: Bootstrap = Bootstrap()
     baselines: tuple[Literal["zero_shot", "majority"], ...] = ("zero_shot", "majority")
@@ -60,14 +60,19 @@ class BenchmarkConfig(Section):
 
     @model_validator(mode="after")
     def _artefacts(self) -> BenchmarkConfig:
-        for name in self.quantisations:
+        found = []
+        places = [(name, "quantisations") for name in self.quantisations]
+        places += [(name, f"tolerances.{name}") for name in self.tolerances if name != "merged"]
+        for name, at in places:
             if name not in QUANTISATIONS:
                 near = [known for known in QUANTISATIONS if known.lower() == name.lower()]
                 fix = f"did you mean {near[0]}?" if near else f"one of {', '.join(QUANTISATIONS)}"
-                raise wrong("E229", f"quantisation {name!r} is unknown", fix)
+                found.append(wrong("E229", f"quantisation {name!r} is unknown", fix, at))
         if not self.quantisations or len(set(self.quantisations)) != len(self.quantisations):
-            raise wrong("E229", "quantisations must be a list without repetition", "for example [f16, Q8_0, Q4_K_M]")
+            message, fix = "quantisations must be a list without repetition", "for example [f16, Q8_0, Q4_K_M]"
+            found.append(wrong("E229", message, fix, "quantisations"))
         missing = {"merged", *self.quantisations} - set(self.tolerances)
-        if missing:
-            raise wrong("E228", f"no tolerance for {', '.join(sorted(missing))}", "add it under tolerances")
+        if missing and not found:
+            found.append(wrong("E228", f"no tolerance for {', '.join(sorted(missing))}", "add it", "tolerances"))
+        raise_all(found)
         return self

@@ -57,17 +57,17 @@ def load_project(root: Path, smoke: bool = False) -> Project:
     return Project(paths, task, training, benchmark, tuple(str(warning) for warning in problems.warnings))
 
 
-def _overlay(
-    override: Located, training: Located | None, benchmark: Located | None, problems: Problems
-) -> None:
+def _overlay(override: Located, training: Located | None, benchmark: Located | None, problems: Problems) -> None:
     """Lay the smoke file's `training` and `benchmark` sections over the two configurations."""
+    targets = {"training": training, "benchmark": benchmark}
     for name, values in override.values.items():
-        target = {"training": training, "benchmark": benchmark}.get(name)
-        if name not in ("training", "benchmark") or not isinstance(values, dict):
-            line = override.line((name,))
-            problems.add(override.path, "E206", "unknown key", "use training: and benchmark:", line=line, key=name)
-        elif target is not None:
+        if name not in targets:
+            override.report(problems, (name,), "E206", "unknown key", "use training: and benchmark:")
+        elif not isinstance(values, dict):
+            override.report(problems, (name,), "E204", "not key: value pairs", "write the keys that differ")
+        elif (target := targets[name]) is not None:
             target.values = merge(target.values, values)
+            target.overlay = (override, (name,))
 
 
 def _cross_check(
@@ -81,32 +81,20 @@ def _cross_check(
     task_file, training_file, benchmark_file = files
     for metric in benchmark.thresholds:
         if metric not in METRICS[task.task_type] and metric not in DERIVED_METRICS:
-            key = ("thresholds", metric)
             known = ", ".join((*METRICS[task.task_type], *DERIVED_METRICS))
-            problems.add(
-                benchmark_file.path, "E228", f"{metric!r} is no metric of {task.task_type}", f"one of {known}",
-                line=benchmark_file.line(key), key=".".join(key),
-            )  # fmt: skip
+            message = f"{metric[:60]!r} is no metric of {task.task_type}"
+            benchmark_file.report(problems, ("thresholds", metric), "E228", message, f"one of {known}")
     if task.output.max_new_tokens >= training.max_length:
-        problems.add(
-            training_file.path, "E226", "max_length leaves no room for a prompt beside output.max_new_tokens",
-            "raise max_length", line=training_file.line(("max_length",)), key="max_length",
-        )  # fmt: skip
+        message = "max_length leaves no room for a prompt beside output.max_new_tokens"
+        training_file.report(problems, ("max_length",), "E226", message, "raise max_length")
     if training.max_length > benchmark.generation.context:
-        key = ("generation", "context")
-        problems.add(
-            benchmark_file.path, "E226", "the GGUF context is shorter than max_length: long rows could not be served",
-            f"set at least {training.max_length}", line=benchmark_file.line(key), key=".".join(key),
-        )  # fmt: skip
+        message = "the GGUF context is shorter than max_length: long rows could not be served"
+        fix = f"set at least {training.max_length}"
+        benchmark_file.report(problems, ("generation", "context"), "E226", message, fix)
     if task.metrics.threshold < SUGGESTED_THRESHOLD and task.task_type != "generation":
-        key = ("metrics", "threshold")
-        problems.add(
-            task_file.path, "W228", f"threshold {task.metrics.threshold} is below the suggested {SUGGESTED_THRESHOLD}",
-            "raise it, or keep it knowingly", line=task_file.line(key), key=".".join(key),
-        )  # fmt: skip
+        message = f"threshold {task.metrics.threshold} is below the suggested {SUGGESTED_THRESHOLD}"
+        task_file.report(problems, ("metrics", "threshold"), "W228", message, "raise it, or keep it knowingly")
     if not training.base_model.pinned:
-        key = ("base_model", "revision")
-        problems.add(
-            training_file.path, "W223", f"revision {training.base_model.revision!r} is not pinned",
-            "write the commit's 40 hex digits", line=training_file.line(key), key=".".join(key),
-        )  # fmt: skip
+        message = f"revision {training.base_model.revision!r} is not pinned"
+        fix = "write the commit's 40 hex digits"
+        training_file.report(problems, ("base_model", "revision"), "W223", message, fix)

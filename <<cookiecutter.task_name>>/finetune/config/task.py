@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from finetune.config.base import Real, Section, wrong
+from finetune.config.base import Real, Section, Threshold, is_hub_id, is_hub_name, raise_all, wrong
 
 TaskType = Literal["classification", "extraction", "generation"]
 
@@ -22,7 +21,6 @@ METRICS: dict[str, tuple[str, ...]] = {
 DEFAULT_FIELD = {"classification": "label", "extraction": "entities", "generation": "output"}
 PLACEHOLDER = {"classification": "{labels}", "extraction": "{entity_types}"}
 SUGGESTED_THRESHOLD = 0.80
-_REPO_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
@@ -81,7 +79,7 @@ class Metrics(Section):
 
     primary: str
     """The metric the release depends on."""
-    threshold: Real = Field(gt=0.0, le=1.0)
+    threshold: Threshold
     """Lowest primary value that passes the gate; 0.80 or more is suggested for classification and extraction."""
     secondary: tuple[str, ...] = ()
     """Further metrics in the report."""
@@ -127,12 +125,17 @@ class Hub(Section):
 
     @model_validator(mode="after")
     def _three_repositories(self) -> Hub:
-        repos = (self.adapter, self.gguf, self.merged)
-        for repo in repos:
-            if not _REPO_ID.fullmatch(repo) or ".." in repo or "--" in repo or len(repo) > 96 or repo.endswith(".git"):
-                raise wrong("E230", f"{repo!r} is not a Hub repository id", "use namespace/name")
-        if len(set(repos)) != 3:
-            raise wrong("E230", "the three repositories must differ", "name them …-lora, …-gguf and …")
+        repos = {"adapter": self.adapter, "gguf": self.gguf, "merged": self.merged}
+        found = [
+            wrong("E230", f"{repo[:120]!r} is not a Hub repository id", "use namespace/name", kind)
+            for kind, repo in repos.items() if not is_hub_id(repo)
+        ]  # fmt: skip
+        if not is_hub_name(self.namespace):
+            message = f"{self.namespace[:120]!r} is not a Hub namespace"
+            found.append(wrong("E230", message, "write your user or organisation name", "namespace"))
+        if len({repo.casefold() for repo in repos.values()}) != 3:
+            found.append(wrong("E230", "the three repositories must differ", "name them …-lora, …-gguf and …"))
+        raise_all(found)
         return self
 
 
@@ -162,24 +165,37 @@ class TaskDefinition(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskDefinition:
-        known = METRICS[self.task_type]
+        found, known = [], METRICS[self.task_type]
         for metric in self.metric_names:
             if metric not in known:
-                raise wrong("E228", f"metric {metric!r} does not fit {self.task_type}", f"one of {', '.join(known)}")
+                at = "metrics.primary" if metric == self.metrics.primary else "metrics.secondary"
+                message = f"metric {metric[:60]!r} does not fit {self.task_type}"
+                found.append(wrong("E228", message, f"one of {', '.join(known)}", at))
         for kind, named in (("labels", self.output.labels), ("entity_types", self.output.entity_types)):
             names = [item.name.casefold() for item in named]
-            if len(set(names)) != len(names):
-                raise wrong("E217", f"output.{kind} repeats a name", "names must differ in more than letter case")
+            for index, name in enumerate(names):
+                if name in names[:index]:
+                    message, fix = f"{named[index].name!r} stands there twice", "differ in more than letter case"
+                    found.append(wrong("E217", message, fix, f"output.{kind}.{index}.name"))
         if self.task_type == "classification" and len(self.output.labels) < 2:
-            raise wrong("E217", "output.labels needs at least two labels", "list every label with a description")
+            message = "fewer than two labels"
+            found.append(wrong("E217", message, "list every label with a description", "output.labels"))
         if self.task_type == "extraction" and not self.output.entity_types:
-            raise wrong("E217", "output.entity_types is empty", "list every entity type with a description")
+            message = "no entity type"
+            found.append(wrong("E217", message, "list every entity type with a description", "output.entity_types"))
         placeholder = PLACEHOLDER.get(self.task_type)
         if placeholder and placeholder not in self.system_prompt:
-            raise wrong("E218", f"system_prompt does not contain {placeholder}", f"put {placeholder} into it")
-        fields = [self.input.field, self.output.field, self.data.id_field, self.data.group_field]
-        if len(set(fields)) != len(fields):
-            raise wrong("E219", "two roles map to the same raw field", "give every role its own field")
+            found.append(wrong("E218", f"{placeholder} is missing", f"put {placeholder} into it", "system_prompt"))
+        fields: dict[str, str] = {}
+        for role, field in (
+            ("input.field", self.input.field), ("output.field", self.output.field),
+            ("data.id_field", self.data.id_field), ("data.group_field", self.data.group_field),
+        ):  # fmt: skip
+            if field in fields:
+                message = f"{field!r} is the field of {fields[field]} already"
+                found.append(wrong("E219", message, "give every role its own field", role))
+            fields.setdefault(field, role)
+        raise_all(found)
         return self
 
     @cached_property
@@ -192,5 +208,5 @@ class TaskDefinition(Section):
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """Primary metric first."""
-        return (self.metrics.primary, *(m for m in self.metrics.secondary if m != self.metrics.primary))
+        """Primary metric first, each once."""
+        return tuple(dict.fromkeys((self.metrics.primary, *self.metrics.secondary)))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from finetune.config.base import Fraction, Real, Section, wrong
+from finetune.config.base import Fraction, Real, Section, Seed, is_hub_id, wrong
 
-_HUB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
+_LOCAL = re.compile(r"models/base(/[A-Za-z0-9_][A-Za-z0-9._-]*)+")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -27,16 +27,24 @@ class BaseModelConfig(Section):
 
     @model_validator(mode="after")
     def _known_place(self) -> BaseModelConfig:
-        local = self.id.startswith("models/base/") and ".." not in self.id.split("/")
-        if not local and (not _HUB_ID.fullmatch(self.id) or ".." in self.id):
-            raise wrong("E223", f"{self.id!r} is neither a Hub id nor a folder below models/base/", "write owner/name")
-        if not re.fullmatch(r"[A-Za-z0-9._/-]{1,100}", self.revision) or ".." in self.revision:
-            raise wrong("E223", f"{self.revision!r} is not a revision", "write the commit's 40 hex digits")
+        if not _LOCAL.fullmatch(self.id) and not is_hub_id(self.id):
+            message = f"{self.id[:100]!r} is neither a Hub id nor a folder below models/base/"
+            raise wrong("E223", message, "write owner/name", "id")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", self.revision) or ".." in self.revision:
+            message = f"{self.revision[:100]!r} is not a revision"
+            raise wrong("E223", message, "write the commit's 40 hex digits", "revision")
         return self
 
     @property
     def pinned(self) -> bool:
-        return self.id.startswith("models/base/") or _COMMIT.fullmatch(self.revision) is not None
+        return _LOCAL.fullmatch(self.id) is not None or _COMMIT.fullmatch(self.revision) is not None
+
+
+def _modules(value: object) -> object:
+    """One rule instead of a union: a union reports the same wrong value once for each of its members."""
+    if value == "all-linear" or (isinstance(value, tuple) and value and all(isinstance(name, str) for name in value)):
+        return value
+    raise wrong("E225", "neither all-linear nor a list of layer names", "use all-linear")
 
 
 class Lora(Section):
@@ -47,15 +55,15 @@ class Lora(Section):
     alpha: int = Field(default=32, ge=1, le=2048)
     """Scale; the update is multiplied by alpha / r."""
     dropout: Real = Field(default=0.05, ge=0.0, lt=1.0)
-    target_modules: Literal["all-linear"] | tuple[str, ...] = "all-linear"
+    target_modules: Annotated[Literal["all-linear"] | tuple[str, ...], BeforeValidator(_modules)] = "all-linear"
     """Which layers are adapted; never lm_head or the embeddings."""
 
     @model_validator(mode="after")
     def _no_head(self) -> Lora:
         if isinstance(self.target_modules, tuple):
             bad = {"lm_head", "embed_tokens", "wte"} & set(self.target_modules)
-            if bad or not self.target_modules:
-                raise wrong("E225", f"target_modules {sorted(bad) or 'is empty'}", "use all-linear")
+            if bad:
+                raise wrong("E225", f"{', '.join(sorted(bad))} breaks the export", "use all-linear", "target_modules")
         return self
 
 
@@ -130,11 +138,11 @@ class TrainingConfig(Section):
     """Longest row in tokens, prompt and answer; a longer row is an error, its answer is never cut."""
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    seed: int = Field(default=42, ge=0, lt=2**32)
+    seed: Seed = 42
     early_stopping_patience: int = Field(default=2, ge=0, le=1000)
     """Evaluations without a better validation loss before training stops; 0 never stops early."""
     logging_steps: int = Field(default=5, ge=1)
     gradient_checkpointing: bool | None = None
-    """Recompute activations in the backward pass: less memory, about 30 % more time. None: on a GPU yes, on a CPU no."""
+    """Recompute activations in the backward pass: less memory, about 30 % more time. None: on a GPU only."""
     checkpoints: Checkpoints = Checkpoints()
     checks: Checks = Checks()
