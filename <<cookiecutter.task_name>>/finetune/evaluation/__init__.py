@@ -1,0 +1,1 @@
+"""Artefact + test set → predictions, metrics, gate, report."""

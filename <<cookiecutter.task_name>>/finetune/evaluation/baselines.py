@@ -1,0 +1,52 @@
+"""What the adapter must be compared with: the same base model unadapted, and an answer that needs no model at all."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+from finetune.config.project import Project
+from finetune.data.chat_format import parse_completion
+from finetune.errors import FinetuneError
+from finetune.evaluation.backends import ZERO_SHOT
+from finetune.evaluation.metrics import Prediction, Scores, score
+from finetune.evaluation.predictions import ArtefactScore, score_artefact
+from finetune.provenance import read_manifest
+
+
+def zero_shot(project: Project, *, limit: int | None = None, force: bool = False) -> ArtefactScore:
+    """The same base model with the same prompt and no adapter."""
+    return score_artefact(project, ZERO_SHOT, limit=limit, force=force)
+
+
+def majority(project: Project, records: list[dict[str, Any]]) -> tuple[str, Scores]:
+    """The most frequent answer of the training split, given to every test row; (answer, scores).
+
+    Ties go to the alphabetically first answer. The test set is not looked at: a baseline must not know it either.
+    """
+    answer = most_frequent_answer(project)
+    parsed = parse_completion(project.task, answer)
+    return answer, score(
+        project.task,
+        [Prediction(record["id"], record["reference"], answer, parsed) for record in records],
+    )
+
+
+def most_frequent_answer(project: Project) -> str:
+    """Of the training split, before balancing; FinetuneError when step 02 has not written it."""
+    path = project.paths.train
+    if not path.is_file():
+        raise FinetuneError(
+            f"no training split in {project.paths.relative(path)}", "run scripts/02_convert_format.py first", "E414"
+        )
+    counts: Counter[str] = Counter()
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            counts[json.loads(line)["messages"][-1]["content"]] += 1
+    # Copies made by data.balance: oversample are no evidence of what is frequent.
+    manifest = read_manifest(project.paths.data_manifest) or {"facts": {}}
+    counts -= Counter(manifest["facts"].get("balance", {}).get("copies", {}))
+    if not counts:
+        raise FinetuneError(f"{project.paths.relative(path)} has no rows", "run scripts/02_convert_format.py", "E414")
+    return min(counts, key=lambda answer: (-counts[answer], answer))

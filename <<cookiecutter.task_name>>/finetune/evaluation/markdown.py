@@ -1,0 +1,213 @@
+"""The report as Markdown for a pull-request comment: verdict first, tables, dataset text only inside fences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from finetune.evaluation.gate import LIMITED, PASSED, is_open
+
+CLASSES = 60
+"""Rows of the per-class table; the weakest come first, the HTML has all."""
+ERRORS = 10
+LIMIT = 60_000
+"""Characters; GitHub refuses comments above 65,536."""
+
+
+def render_markdown(report: dict[str, Any]) -> str:
+    """Markdown of a report as `build_report` makes it, at most LIMIT characters."""
+    sections = [
+        [f"## {_headline(report)}", "", _summary(report)],
+        _gates(report),
+        _artefacts(report),
+        _metrics(report),
+        _advice(report),
+        _classes(report),
+        _confusions(report),
+        _errors(report),
+        _provenance(report),
+    ]
+    lines: list[str] = []
+    for number, section in enumerate(sections):
+        if section and sum(map(len, [*lines, *section])) + len(lines) + len(section) > LIMIT:
+            lines += ["", f"_{len(sections) - number} further sections are in evaluation_report.html._"]
+            break
+        if section:
+            lines += ["", *section]
+    return "\n".join(lines).strip() + "\n"
+
+
+def _headline(report: dict[str, Any]) -> str:
+    mark = {PASSED: "✅ Passed", LIMITED: "⚠️ Limited run, not comparable"}.get(report["verdict"], "❌ Failed")
+    primary = report["primary"]
+    return f"{mark}: {plain(primary['metric'])} {number(primary['value'])} (threshold {number(primary['threshold'])})"
+
+
+def _summary(report: dict[str, Any]) -> str:
+    primary, rows = report["primary"], report["outputs"]["rows"]
+    low, high = primary["ci"]
+    text = f"{primary['confidence']:.0%} interval {number(low)} to {number(high)} over {rows} test rows."
+    if zero := report["baselines"].get("zero_shot"):
+        text += f" Zero-shot {number(zero['value'])}, difference {signed(zero['difference']['difference'])}."
+    if majority := report["baselines"].get("majority"):
+        text += f" Constant answer {number(majority['value'])}."
+    if missed := [row["name"] for row in _judged(report) if not row.get("passed")]:
+        text += f" Not passed: {', '.join(map(plain, missed))}."
+    return text
+
+
+def _judged(report: dict[str, Any]) -> list[dict[str, Any]]:
+    return [*report["gates"], *(row for row in report.get("artefacts") or () if not is_open(row))]
+
+
+def _gates(report: dict[str, Any]) -> list[str]:
+    rows = (
+        (
+            "✅" if row["passed"] else "❌", plain(row["name"]), number(row["value"]), number(row["threshold"]),
+            plain(row["note"]),
+        )
+        for row in report["gates"]
+    )  # fmt: skip
+    return ["### Gate", "", *table(("", "condition", "value", "at least", "note"), rows)]
+
+
+def _artefacts(report: dict[str, Any]) -> list[str]:
+    if not report.get("artefacts"):
+        return []
+    rows = (
+        (
+            "open" if is_open(row) else "✅" if row.get("passed") else "❌", plain(row.get("name")),
+            number(row.get("value")), signed(row.get("difference")), number(row.get("tolerance")),
+            size(row.get("bytes")), number(row.get("tokens_per_s"), 1),
+        )
+        for row in report["artefacts"]
+    )  # fmt: skip
+    heads = ("", "artefact", report["primary"]["metric"], "against adapter", "tolerance", "size", "tokens/s")
+    return ["### Artefacts", "", *table(heads, rows)]
+
+
+def _metrics(report: dict[str, Any]) -> list[str]:
+    baselines = report["baselines"]
+    heads = ["metric", "tuned", "interval", *(name.replace("_", "-") for name in baselines)]
+    rows = [
+        (
+            plain(name),
+            number(value),
+            " to ".join(map(number, report["intervals"][name])),
+            *(number(baseline["metrics"].get(name)) for baseline in baselines.values()),
+        )
+        for name, value in report["metrics"].items()
+    ]
+    outputs, speed = report["outputs"], report["speed"]
+    note = (
+        f"{outputs['unparseable']} of {outputs['rows']} answers unparseable, {outputs['unfinished']} cut off; "
+        f"{number(speed['rows_per_s'], 1)} rows/s, {number(speed['tokens_per_s'], 1)} tokens/s."
+    )
+    return ["### Metrics", "", *table(heads, rows), "", note]
+
+
+def _advice(report: dict[str, Any]) -> list[str]:
+    if not report["advice"]:
+        return []
+    items = (
+        f"- **{plain(item['symptom'])}** ({plain(item['id'])}): {plain(item['evidence'])}. → {plain(item['remedy'])}."
+        for item in report["advice"]
+    )
+    return ["### What to do next", "", *items]
+
+
+def _classes(report: dict[str, Any]) -> list[str]:
+    classes = sorted(report["per_class"], key=lambda row: (row["f1"], row["name"]))
+    if not classes:
+        return []
+    rows = (
+        (
+            plain(row["name"]), number(row["f1"]), number(row["zero_shot_f1"]), number(row["precision"]),
+            number(row["recall"]), str(row["support"]),
+        )
+        for row in classes[:CLASSES]
+    )  # fmt: skip
+    more = [] if len(classes) <= CLASSES else ["", f"… and {len(classes) - CLASSES} better ones."]
+    heads = ("class", "F1", "zero-shot F1", "precision", "recall", "support")
+    return _folded(f"Per class, weakest first ({len(classes)})", [*table(heads, rows), *more])
+
+
+def _confusions(report: dict[str, Any]) -> list[str]:
+    pairs = report["errors"]["confused_pairs"]
+    if not pairs:
+        return []
+    rows = (
+        (plain(p["expected"]), plain(p["predicted"]), str(p["count"]), plain(", ".join(p["ids"]))) for p in pairs[:10]
+    )
+    return ["### Confused", "", *table(("expected", "predicted", "rows", "for example"), rows)]
+
+
+def _errors(report: dict[str, Any]) -> list[str]:
+    worst = report["errors"]["worst"][:ERRORS]
+    if not worst:
+        return []
+    text = "\n\n".join(
+        f"row       {one_line(row['id'])}\ninput     {one_line(row['input'])}\n"
+        f"expected  {one_line(row['expected'])}\nanswer    {one_line(row['answer'])}"
+        for row in worst
+    )
+    return _folded(f"Worst {len(worst)} of {report['errors']['errors']} errors", fenced(text))
+
+
+def _provenance(report: dict[str, Any]) -> list[str]:
+    origin, data = report["provenance"], report["data"]
+    base = origin["base"]
+    facts = [
+        f"base {base.get('id')} at {base.get('revision')}", f"adapter {origin['adapter'][:16]}",
+        f"test set {data['test_sha256'][:16]} ({data['rows']} rows)",
+        f"benchmark version {report['task']['benchmark_version']}", f"commit {origin['environment'].get('git_commit')}",
+        f"created {origin['created']}",
+    ]  # fmt: skip
+    return ["<sub>" + "; ".join(map(plain, facts)) + "</sub>"]
+
+
+def _folded(title: str, lines: Iterable[str]) -> list[str]:
+    return ["<details>", f"<summary>{plain(title)}</summary>", "", *lines, "", "</details>"]
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Rows of a GitHub table; the cells must be safe already."""
+    return [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def fenced(text: str) -> list[str]:
+    """A code block whose fence is longer than any run of backticks inside, so that no text can end it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return [f"{fence}text", *text.split("\n"), fence]
+
+
+def plain(text: object) -> str:
+    """`text` on one line with nothing that Markdown or GitHub acts on: markup, HTML, mentions, issue links, URLs."""
+    # An underscore inside a word is no markup, and metric names stay readable.
+    acting = r"[&<>@#`*\[\]|\\~!]|(?<![^\W_])_|_(?![^\W_])"
+    escaped = re.sub(acting, lambda match: f"&#{ord(match[0])};", one_line(text))
+    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
+
+
+def one_line(text: object) -> str:
+    """`text` with control characters, line separators and direction overrides spelled out."""
+    return "".join(c if c.isprintable() else {"\n": "⏎", "\t": " "}.get(c, f"\\u{ord(c):04x}") for c in str(text))
+
+
+def number(value: object, digits: int = 3) -> str:
+    return f"{value:.{digits}f}" if isinstance(value, (int, float)) else plain(value or "–")
+
+
+def signed(value: object) -> str:
+    if not isinstance(value, (int, float)):
+        return "–"
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text
+
+
+def size(value: object) -> str:
+    if not isinstance(value, (int, float)):
+        return "–"
+    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"

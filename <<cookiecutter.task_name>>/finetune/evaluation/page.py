@@ -1,0 +1,47 @@
+"""The report as one HTML file: no script, no external resource, light and dark by the reader's preference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from finetune.evaluation import charts
+from finetune.evaluation.gate import LIMITED, PASSED, is_open
+from finetune.evaluation.markdown import number, signed, size
+
+TEMPLATES = Path(__file__).parent / "templates"
+ARTEFACT_KEYS = (
+    "name", "file", "bytes", "value", "difference", "tolerance", "passed", "status", "reason", "agreement",
+    "tokens_equal", "tokens_per_s",
+)  # fmt: skip
+BASELINE_NAMES = {"zero_shot": "zero-shot", "majority": "constant answer"}
+
+
+def render_html(report: dict[str, Any]) -> str:
+    """HTML of a report as `build_report` makes it; every text from data or models is escaped by the template."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters |= {"number": number, "signed": signed, "size": size, "share": _share}
+    artefacts = [{key: row.get(key) for key in ARTEFACT_KEYS} for row in report.get("artefacts") or ()]
+    primary, curve, confusion = report["primary"], report["training"], report["confusion"]
+    baselines = [(BASELINE_NAMES.get(name, name), row["value"]) for name, row in report["baselines"].items()]
+    return environment.get_template("report.html.j2").render(
+        report=report,
+        artefacts=artefacts,
+        state={PASSED: "good", LIMITED: "limited"}.get(report["verdict"], "bad"),
+        missed=[row["name"] for row in (*report["gates"], *artefacts) if not row["passed"] and not is_open(row)],
+        classes=sorted(report["per_class"], key=lambda row: (row["f1"], row["name"])),
+        baseline_names=BASELINE_NAMES,
+        scale=charts.scale(primary["value"], primary["ci"], primary["threshold"], baselines, primary["passed"]),
+        matrix=charts.heat_map(confusion["labels"], confusion["columns"], confusion["counts"]) if confusion else None,
+        largest_matrix=charts.LARGEST_MATRIX,
+        curve=charts.loss_curve(curve) if curve else None,
+    )
+
+
+def _share(value: float) -> str:
+    return f"{value:.0%}"

@@ -1,0 +1,173 @@
+"""The evaluation report: one dictionary, written as YAML (for machines), Markdown (a comment), HTML (for people)."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from finetune.config.project import Project
+from finetune.evaluation.advice import advise
+from finetune.evaluation.curve import read_curve
+from finetune.evaluation.errors import analyse
+from finetune.evaluation.gate import gate, verdict
+from finetune.evaluation.markdown import render_markdown
+from finetune.evaluation.metrics import Scores
+from finetune.evaluation.predictions import ArtefactScore
+from finetune.evaluation.statistics import confidence_interval, paired_difference
+from finetune.provenance import MANIFEST, digest, environment, read_manifest, sha256, write_text
+
+REPORT_VERSION = 1
+
+
+def build_report(
+    project: Project,
+    tuned: ArtefactScore,
+    records: list[dict[str, Any]],
+    *,
+    zero_shot: ArtefactScore | None = None,
+    majority: tuple[str, Scores] | None = None,
+    limited: bool = False,
+) -> dict[str, Any]:
+    """Everything measured on the adapter, compared, judged and explained; plain data, ready for `write_report`.
+
+    `records` are the test records behind the predictions (their last message is the input). `limited` stamps a run over
+    part of the test set: its gate never passes.
+    """
+    task, settings = project.task, project.benchmark.bootstrap
+    primary = task.metrics.primary
+    scores = tuned.scores
+    intervals = {name: confidence_interval(rows, settings) for name, rows in scores.statistics.items()}
+    difference = None
+    if zero_shot:
+        difference = paired_difference(scores.statistics[primary], zero_shot.scores.statistics[primary], settings)
+    manifest = read_manifest(project.paths.adapter / MANIFEST) or {"facts": {}}
+    rows, judged = gate(
+        project, tuned.metrics, interval=intervals[primary], difference=difference,
+        trained_on_this_data=_trained_on_this_data(project, manifest["facts"]), limited=limited,
+    )  # fmt: skip
+    report: dict[str, Any] = {
+        "report_version": REPORT_VERSION,
+        "task": {
+            "name": task.task_name, "type": task.task_type, "description": task.description, "language": task.language,
+            "benchmark_version": project.benchmark.version, "smoke": project.smoke,
+        },
+        "verdict": judged,
+        "limited": limited,
+        "primary": {
+            "metric": primary, "value": tuned.metrics[primary], "threshold": task.metrics.threshold,
+            "ci": list(intervals[primary]), "confidence": settings.confidence,
+            "passed": next(row["passed"] for row in rows if row["name"] == primary),
+        },
+        "metrics": dict(tuned.metrics),
+        "intervals": {name: list(interval) for name, interval in intervals.items()},
+        "outputs": {"rows": len(records), "unparseable": scores.unparseable, "unfinished": scores.unfinished},
+        "per_class": _with_baseline(scores.per_class, zero_shot),
+        "confusion": scores.confusion,
+        "baselines": _baselines(primary, zero_shot, majority, difference),
+        "gates": rows,
+        "errors": analyse(task, tuned.predictions, {r["id"]: r["messages"][-1]["content"] for r in records}),
+        "training": read_curve(project.paths.adapter / "training_log.jsonl"),
+        "speed": tuned.speed,
+        "data": {"test_sha256": sha256(project.paths.test), "rows": len(records), **manifest["facts"].get("data", {})},
+        "provenance": _provenance(project, tuned, manifest["facts"]),
+    }  # fmt: skip
+    report["advice"] = advise(project, report)
+    return _plain(report)
+
+
+def write_report(project: Project, report: dict[str, Any]) -> None:
+    """Write evaluation_report.html, .md and, last, .yaml: where the YAML is, the other two are of the same run.
+
+    The verdict is drawn anew from the gate rows and, where step 07 has added them, the artefact rows.
+    """
+    from finetune.evaluation.page import render_html
+
+    judged = verdict(report["gates"], limited=report["limited"], artefacts=report.get("artefacts") or ())
+    report = _plain({**report, "verdict": judged})
+    write_text(project.paths.report_html, render_html(report))
+    write_text(project.paths.report_md, render_markdown(report))
+    # Leaf lists and mappings on one line each: a confusion matrix stays a matrix.
+    text = yaml.safe_dump(report, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    write_text(project.paths.report_yaml, text)
+
+
+def read_report(project: Project) -> dict[str, Any] | None:
+    """The last written report, or None when there is none or it is damaged."""
+    try:
+        report = yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return None
+    return report if isinstance(report, dict) and report.get("report_version") == REPORT_VERSION else None
+
+
+def keep_artefacts(report: dict[str, Any], previous: dict[str, Any] | None) -> None:
+    """Carry step 07's rows over from the previous report while they are about the same adapter and test set."""
+    if previous and previous.get("artefacts") and not report["limited"]:
+        same = all(
+            previous.get(part, {}).get(key) == report[part][key]
+            for part, key in (("provenance", "adapter"), ("data", "test_sha256"))
+        )
+        if same:
+            report["artefacts"] = previous["artefacts"]
+
+
+def _trained_on_this_data(project: Project, facts: dict[str, Any]) -> bool:
+    """The adapter's manifest names the training split that lies here; no manifest or no split proves nothing."""
+    recorded = facts.get("data", {}).get("train_sha256")
+    return bool(recorded) and project.paths.train.is_file() and sha256(project.paths.train) == recorded
+
+
+def _with_baseline(rows: list[dict[str, Any]], zero_shot: ArtefactScore | None) -> list[dict[str, Any]]:
+    before = {row["name"]: row["f1"] for row in zero_shot.scores.per_class} if zero_shot else {}
+    return [{**row, "zero_shot_f1": before.get(row["name"])} for row in rows]
+
+
+def _baselines(
+    primary: str,
+    zero_shot: ArtefactScore | None,
+    majority: tuple[str, Scores] | None,
+    difference: dict[str, float] | None,
+) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if zero_shot:
+        found["zero_shot"] = {
+            "value": zero_shot.metrics[primary], "metrics": dict(zero_shot.metrics), "difference": difference,
+            "unparseable": zero_shot.scores.unparseable, "unfinished": zero_shot.scores.unfinished,
+        }  # fmt: skip
+    if majority:
+        answer, scores = majority
+        found["majority"] = {"value": scores.metrics[primary], "metrics": dict(scores.metrics), "answer": answer}
+    return found
+
+
+def _provenance(project: Project, tuned: ArtefactScore, facts: dict[str, Any]) -> dict[str, Any]:
+    training = project.training
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "adapter": tuned.digest,
+        "base": facts.get("base") or {"id": training.base_model.id, "revision": training.base_model.revision},
+        "method": training.method,
+        "seed": training.seed,
+        "configuration": digest({
+            "task": project.task.model_dump(mode="json"), "training": training.model_dump(mode="json"),
+            "benchmark": project.benchmark.model_dump(mode="json"),
+        }),
+        "trained_in": facts.get("result"),
+        "bootstrap": project.benchmark.bootstrap.model_dump(mode="json"),
+        "environment": environment(Path(project.paths.root)),
+    }  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """Only what YAML and JSON know; floats to six digits, what is not finite as text, so that it is no number."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 6) if math.isfinite(value) else str(value)
+    return value
