@@ -1,0 +1,1 @@
+"""Verified artefacts → three Hugging Face repositories."""

@@ -1,0 +1,182 @@
+"""May this be published? Every reason against it at once, and what was measured on each artefact.
+
+What you ship is what you measured: the kept predictions name the artefact they came from by digest, and the report's
+numbers are computed again from them. Neither a file changed after the measurement nor an edited report gets through.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from finetune.config.project import Project
+from finetune.errors import FinetuneError, Problems
+from finetune.export.safety import refuse_code
+from finetune.hub.plan import CARD, KINDS, folder_of
+from finetune.provenance import MANIFEST, digest, is_current, read_manifest, sha256, tree_digest
+
+ADAPTER, MERGED = "adapter", "merged"
+GATE_CODES = frozenset({"E802", "E804"})
+"""Problems that are a failed gate, not a wrong file."""
+
+_STEP = {"adapter": "03_train.py", "merged": "05_merge_adapter.py", "gguf": "06_convert_gguf.py"}
+_OLLAMA_FILES = ("Modelfile", "template", "system", "params")
+_SAME = 1e-4
+"""Largest difference between a reported value and the one computed again from the predictions: rounding only."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One artefact on the test set."""
+
+    name: str
+    """adapter, merged, or the quantisation."""
+    metrics: Mapping[str, float]
+    per_class: tuple[Mapping[str, Any], ...]
+    unparseable: int
+    row: Mapping[str, Any]
+    """The artefact's row in the report's verification table; empty for the adapter, which it is compared with."""
+
+
+def measured_names(project: Project) -> list[str]:
+    """Every artefact that is published, the adapter first."""
+    return [ADAPTER, MERGED, *project.benchmark.quantisations]
+
+
+def check_release(project: Project, report: Mapping[str, Any] | None, problems: Problems) -> dict[str, Measured]:
+    """Add every reason against publishing to `problems`; what was measured, by artefact, as far as it could be read."""
+    for kind in KINDS:
+        _check_files(project, kind, problems)
+    _check_lineage(project, problems)
+    shown = project.paths.relative(project.paths.report_yaml)
+    if report is None:
+        problems.add(shown, "E801", "no evaluation report", "run scripts/04_evaluate.py and 07_verify_export.py first")
+        return {}
+    gates = report.get("gates") or []
+    if report.get("verdict") != "passed" or not gates or any(row.get("passed") is not True for row in gates):
+        missed = ", ".join(str(row.get("name")) for row in gates if row.get("passed") is not True)
+        verdict = f"the verdict is {str(report.get('verdict'))[:60]!r}" + (f", missed: {missed}" if missed else "")
+        problems.add(shown, "E802", verdict, "follow the report's advice, then train again")
+    _check_table(project, report, shown, problems)
+    if problems.error_count and not _all_present(project):
+        return {}
+    return _check_measurements(project, report, shown, problems)
+
+
+def _all_present(project: Project) -> bool:
+    return all(read_manifest(folder_of(project, kind) / MANIFEST) for kind in KINDS)
+
+
+def _check_files(project: Project, kind: str, problems: Problems) -> None:
+    """The artefact's folder holds what its manifest says, and nothing that could run."""
+    folder = folder_of(project, kind)
+    shown, again = project.paths.relative(folder), f"run scripts/{_STEP[kind]}"
+    manifest = read_manifest(folder / MANIFEST)
+    if manifest is None:
+        problems.add(shown, "E805", f"no finished {kind}", again + " first")
+        return
+    if not is_current(folder / MANIFEST, manifest["inputs"]):
+        problems.add(shown, "E806", "files changed after they were made", again + " again")
+    outputs = manifest["outputs"]
+    for name in outputs:
+        if name.startswith("../") or name.startswith("/"):
+            problems.add(f"{shown}/{MANIFEST}", "E806", f"names a file outside the folder: {name}", again + " again")
+    if kind == "gguf":
+        wanted = [*_OLLAMA_FILES, *(f"{project.task.task_name}-{q}.gguf" for q in project.benchmark.quantisations)]
+        for name in wanted:
+            if name not in outputs:
+                problems.add(f"{shown}/{name}", "E805", "missing or not in the manifest", again + " again")
+    try:
+        refuse_code(folder, shown)
+    except FinetuneError as failure:
+        problems.add(shown, "E808", failure.message, again + " again, or choose another base model")
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden and name not in (MANIFEST, CARD) and name not in outputs:
+            problems.add(f"{shown}/{name}", "E818", "the manifest does not know this file", "remove it, or " + again)
+
+
+def _check_lineage(project: Project, problems: Problems) -> None:
+    """The merged model was made from this adapter, the GGUF files from this merged model."""
+    manifests = {kind: read_manifest(folder_of(project, kind) / MANIFEST) for kind in KINDS}
+    adapter, gguf, merged = (manifests[kind] for kind in KINDS)
+    if adapter and merged and merged["inputs"].get("adapter") != tree_digest(project.paths.adapter):
+        problems.add(project.paths.relative(project.paths.merged), "E806", "made from another adapter", "run 05 to 07")
+    if merged and gguf and gguf["inputs"].get("merged") != digest(merged["outputs"]):
+        problems.add(project.paths.relative(project.paths.gguf), "E806", "made from another merged model", "run 06, 07")
+
+
+def _check_table(project: Project, report: Mapping[str, Any], shown: str, problems: Problems) -> None:
+    """Step 07 measured every shipped artefact and found it within its tolerance."""
+    rows = {row.get("name"): row for row in report.get("artefacts") or [] if isinstance(row, dict)}
+    for name in measured_names(project)[1:]:
+        row = rows.get(name)
+        if row is None:
+            problems.add(shown, "E803", f"{name} was not verified", "run scripts/07_verify_export.py first")
+        elif row.get("passed") is not True:
+            message = f"{name} is outside its tolerance (difference {row.get('difference')})"
+            problems.add(shown, "E804", message, "leave the quantisation out, or find out why it lost")
+        elif row.get("tokens_equal") is False:
+            problems.add(shown, "E804", f"{name} tokenises the prompt differently", "run 06 and 07 again")
+
+
+def _check_measurements(
+    project: Project, report: Mapping[str, Any], shown: str, problems: Problems
+) -> dict[str, Measured]:
+    from finetune.evaluation.metrics import score
+    from finetune.evaluation.predictions import artefact_digest, read_predictions
+
+    test = _check_test_set(project, report, shown, problems)
+    rows = {row.get("name"): row for row in report.get("artefacts") or [] if isinstance(row, dict)}
+    primary, measured = project.task.metrics.primary, {}
+    for name in measured_names(project):
+        kept = project.paths.predictions / f"{name}.jsonl"
+        where, step = project.paths.relative(kept), "04_evaluate.py" if name == ADAPTER else "07_verify_export.py"
+        manifest = read_manifest(kept.with_name(f"{name}.manifest.json"))
+        if manifest is None or not is_current(kept.with_name(f"{name}.manifest.json"), manifest["inputs"]):
+            problems.add(where, "E807", f"no intact predictions of {name}", f"run scripts/{step}")
+            continue
+        try:
+            shipped = artefact_digest(project, name)
+        except FinetuneError as failure:
+            problems.add(where, "E805", failure.message, failure.fix)
+            continue
+        if manifest["inputs"].get("artefact") != shipped or manifest["inputs"].get("test") != test:
+            problems.add(where, "E807", f"{name} is not the one that was measured", f"run scripts/{step} again")
+            continue
+        scores = score(project.task, list(read_predictions(kept)))
+        row = rows.get(name, {})
+        reported = (report.get("primary") or {}).get("value") if name == ADAPTER else row.get("value")
+        if not isinstance(reported, (int, float)) or not abs(reported - scores.metrics[primary]) <= _SAME:
+            by_rows = f"{primary} of {name} is {scores.metrics[primary]:.4f} by its predictions"
+            problems.add(shown, "E807", f"{by_rows}, {reported} by the report", f"run scripts/{step} again")
+        measured[name] = Measured(name, scores.metrics, tuple(scores.per_class), scores.unparseable, row)
+    return measured
+
+
+def _check_test_set(project: Project, report: Mapping[str, Any], shown: str, problems: Problems) -> str | None:
+    """sha256 of the test set; it must be the report's, and ask with today's system prompt."""
+    from finetune.data.chat_format import system_text
+
+    path = project.paths.test
+    if not path.is_file():
+        problems.add(project.paths.relative(path), "E807", "no test set", "run scripts/02_convert_format.py first")
+        return None
+    test = sha256(path)
+    if (report.get("data") or {}).get("test_sha256") != test:
+        problems.add(shown, "E807", "the report was measured on another test set", "run scripts/04_evaluate.py again")
+    if next(_system_texts(path), None) != system_text(project.task):
+        fix = "run 02_convert_format.py, 03_train.py and the steps after it again"
+        problems.add("task_definition.yaml", "E819", "the system prompt changed after the measurement", fix)
+    return test
+
+
+def _system_texts(path: Path) -> Iterator[str]:
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            messages = json.loads(line)["messages"]
+            yield from (message["content"] for message in messages if message["role"] == "system")

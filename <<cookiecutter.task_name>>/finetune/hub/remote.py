@@ -1,0 +1,220 @@
+"""One repository on the Hub: what is there, and how it gets the planned files in one commit and one tag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+
+from finetune.console import say
+from finetune.errors import FinetuneError, StorageFault
+from finetune.hub.credentials import Credentials
+from finetune.hub.plan import PlannedFile, RepoPlan
+from finetune.hub.retry import (
+    PRECONDITION_FAILED,
+    TRANSIENT,
+    describe,
+    given_up,
+    is_transient,
+    retrying,
+    status_of,
+    wait_or_raise,
+)
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_HUBS_OWN = frozenset({".gitattributes"})
+_MAX_CONFLICTS = 3
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file as the Hub reports it; `sha256` only for large files."""
+
+    bytes: int
+    git_oid: str
+    sha256: str | None
+
+    def equals(self, planned: PlannedFile) -> bool:
+        if self.bytes != planned.bytes:
+            return False
+        return self.sha256 == planned.sha256 if self.sha256 else self.git_oid == planned.git_oid
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All files of one commit."""
+
+    commit: str
+    files: Mapping[str, RemoteFile]
+
+    def differences(self, plan: RepoPlan) -> list[str]:
+        """Paths that are missing, differ, or should not be there."""
+        planned = {file.path: file for file in plan.files}
+        wrong = [path for path, file in planned.items() if path not in self.files or not self.files[path].equals(file)]
+        return sorted({*wrong, *(self.files.keys() - planned.keys() - _HUBS_OWN)})
+
+
+def _told(method: Callable[Concatenate[Remote, P], T]) -> Callable[Concatenate[Remote, P], T]:
+    """Turn what the client raises into the user's words; bugs pass through as they are."""
+
+    @wraps(method)
+    def wrapper(self: Remote, *arguments: P.args, **options: P.kwargs) -> T:
+        try:
+            return method(self, *arguments, **options)
+        except FinetuneError:
+            raise
+        except Exception as error:
+            told = _refused(error, self.plan.repo)
+            if told is None:
+                raise
+            raise told from error
+
+    return wrapper
+
+
+class Remote:
+    """Operations on one repository; each can be repeated, and each raises FinetuneError with what to do."""
+
+    def __init__(self, plan: RepoPlan, credentials: Credentials, private: bool) -> None:
+        self.plan, self._credentials, self._private = plan, credentials, private
+
+    @property
+    def _api(self) -> HfApi:
+        from huggingface_hub import HfApi
+
+        return HfApi(token=self._credentials.token(self.plan.repo))
+
+    @_told
+    def prepare(self) -> None:
+        """Make sure the repository exists, is not a renamed one, and may be written; nothing is uploaded."""
+        repo = self.plan.repo
+        retrying(lambda: self._api.create_repo(repo, private=self._private, exist_ok=True), f"create {repo}")
+        retrying(lambda: self._api.auth_check(repo, write=True), f"access to {repo}")
+        info = retrying(lambda: self._api.repo_info(repo), repo)
+        if info.id != repo:
+            fix = "write the new name into hub: of task_definition.yaml"
+            raise FinetuneError(f"{repo} was renamed to {info.id}", fix, "E811")
+        if bool(info.private) != self._private:
+            shown = "private" if info.private else "public"
+            say(f"  {repo} is {shown}, hub.private says otherwise: change it in the repository's settings on the Hub")
+
+    @_told
+    def snapshot(self, revision: str) -> Snapshot:
+        """The files at a branch, tag or commit, read at the commit it names now."""
+        from huggingface_hub.hf_api import RepoFile
+
+        def read() -> Snapshot:
+            api, repo = self._api, self.plan.repo
+            commit = api.repo_info(repo, revision=revision).sha
+            assert commit
+            files = {
+                entry.path: RemoteFile(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
+                for entry in api.list_repo_tree(repo, revision=commit, recursive=True)
+                if isinstance(entry, RepoFile)
+            }
+            return Snapshot(commit, files)
+
+        return retrying(read, f"files of {self.plan.repo}")
+
+    @_told
+    def tagged(self) -> str | None:
+        """The tagged commit when the tag exists with the planned content, None when there is no such tag.
+
+        Raises FinetuneError (E812) when the tag holds anything else: a published version never changes.
+        """
+        refs = retrying(lambda: self._api.list_repo_refs(self.plan.repo), f"tags of {self.plan.repo}")
+        if self.plan.tag not in {tag.name for tag in refs.tags}:
+            return None
+        found = self.snapshot(self.plan.tag)
+        different = found.differences(self.plan)
+        if different:
+            raise FinetuneError(
+                f"{self.plan.repo} has {self.plan.tag} at {found.commit[:12]} with other content: {_some(different)}",
+                "publish the changed model under a new version", "E812",
+            )  # fmt: skip
+        return found.commit
+
+    @_told
+    def commit(self) -> str:
+        """Bring main to the planned content in one commit, or in none when it is there already; the commit's sha.
+
+        Every attempt starts by reading main: a commit whose answer was lost counts as done.
+        Raises StorageFault E814 when others keep moving main.
+        """
+        from huggingface_hub import CommitOperationAdd, CommitOperationDelete
+
+        attempt, conflicts = 1, 0
+        while True:
+            current = self.snapshot("main")
+            different = current.differences(self.plan)
+            if not different:
+                return current.commit
+            planned = {file.path: file for file in self.plan.files}
+            operations = [
+                CommitOperationAdd(path, planned[path].source) if path in planned else CommitOperationDelete(path)
+                for path in different
+            ]
+            try:
+                return self._api.create_commit(
+                    self.plan.repo, operations, commit_message=self.plan.message, parent_commit=current.commit
+                ).oid
+            except Exception as error:
+                if status_of(error) == PRECONDITION_FAILED:
+                    conflicts += 1
+                    if conflicts > _MAX_CONFLICTS:
+                        fix = "see who else pushes to it, then run again"
+                        raise StorageFault(f"main of {self.plan.repo} keeps moving", fix, "E814") from None
+                    continue
+                wait_or_raise(error, attempt, f"commit to {self.plan.repo}")
+                attempt += 1
+
+    @_told
+    def verify(self, commit: str) -> None:
+        """Compare every file's size and hash at `commit` with the plan. Raises StorageFault E813."""
+        different = self.snapshot(commit).differences(self.plan)
+        if different:
+            raise StorageFault(
+                f"{self.plan.repo} at {commit[:12]} is not what was uploaded: {_some(different)}",
+                "no tag was set; run again, and compare the files if it happens twice", "E813",
+            )  # fmt: skip
+
+    @_told
+    def tag(self, commit: str) -> None:
+        """Set the tag at `commit`; a tag that exists by now must hold the planned content."""
+        from huggingface_hub.errors import HfHubHTTPError
+
+        def create() -> None:
+            self._api.create_tag(self.plan.repo, tag=self.plan.tag, revision=commit)
+
+        try:
+            retrying(create, f"tag {self.plan.repo}")
+        except HfHubHTTPError as error:
+            if status_of(error) != 409 or self.tagged() is None:
+                raise
+
+
+def _refused(error: Exception, repo: str) -> FinetuneError | None:
+    """The user's words for a failure of the client, None for an error that has nothing to do with the Hub."""
+    status = status_of(error)
+    if status in (401, 403):
+        fix = "use a token with write access; a trusted publisher needs the repository created once by hand"
+        return FinetuneError(f"no write access to {repo}: {describe(error)}", fix, "E811")
+    if status == 404:
+        return FinetuneError(f"{repo} cannot be found or created", "correct hub: in task_definition.yaml", "E811")
+    if status is not None and 400 <= status < 500 and status not in TRANSIENT:
+        return FinetuneError(f"the Hub refused {repo}: {describe(error)}", "correct what it names, run again", "E811")
+    if status is None and not is_transient(error) and not isinstance(error, RuntimeError):
+        return None
+    # RuntimeError is what both upload paths of the client, LFS and Xet, raise when they give up.
+    return given_up(error, repo)
+
+
+def _some(paths: list[str], limit: int = 5) -> str:
+    more = f" and {len(paths) - limit} more" if len(paths) > limit else ""
+    return ", ".join(paths[:limit]) + more
