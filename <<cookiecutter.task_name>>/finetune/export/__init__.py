@@ -1,0 +1,1 @@
+"""Adapter → merged model and GGUF files, re-scored on the same test set."""

@@ -1,0 +1,190 @@
+"""Step 05: merge the adapter into the 16-bit base model and write a folder that transformers and vLLM load.
+
+LoRA's update is added to the weights of the base at the pinned revision (Hu et al. 2021, section 4.1), for QLoRA too:
+the 4-bit weights were only its training aid. The tokenizer files are the base model's own bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finetune import provenance
+from finetune.config.project import Project
+from finetune.console import progress, resolved, say
+from finetune.errors import OK, FinetuneError, ModelFault
+from finetune.export.safety import CODE_KEYS, refuse_code, require_space
+
+if TYPE_CHECKING:
+    import torch
+
+    from finetune.training.base_model import BaseModel
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
+    "chat_template.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
+    "sentencepiece.bpe.model",
+)  # fmt: skip
+SHARD = "5GB"
+
+
+def merge(project: Project, force: bool = False) -> int:
+    """Write models/merged from models/adapter and the base model; does nothing when it is up to date.
+
+    Raises FinetuneError for a missing, changed or foreign adapter (E501, E502, E503), and ModelFault (E771) for a
+    weight that is not finite.
+    """
+    from finetune.training.base_model import resolve_base
+
+    paths = project.paths
+    base = resolve_base(project)
+    adapter = _checked_adapter(project, base)
+    inputs = {
+        "adapter": adapter,
+        "base": base.fingerprint,
+        "max_new_tokens": str(project.task.output.max_new_tokens),
+    }
+    manifest = paths.merged / provenance.MANIFEST
+    if not force and provenance.is_current(manifest, inputs):
+        say(f"{paths.relative(paths.merged)} is up to date")
+        return OK
+    require_space(paths.merged.parent, _bytes(base.path, "*.safetensors"), "the merged model")
+    with provenance.staged(paths.merged) as folder:
+        facts = _write_merged(project, base, folder)
+        refuse_code(folder, paths.relative(paths.merged))
+        outputs = sorted(path for path in folder.iterdir() if path.is_file())
+        for path in outputs:
+            path.chmod(0o644)
+        provenance.write_manifest(
+            folder / provenance.MANIFEST, step="05_merge_adapter", inputs=inputs, outputs=outputs, facts=facts
+        )
+    say(f"merged {base.id} and the adapter into {paths.relative(paths.merged)} ({facts['bytes'] / 1e6:.0f} MB)")
+    return OK
+
+
+def _checked_adapter(project: Project, base: BaseModel) -> str:
+    """Digest of the adapter, after checking that it is whole and was trained on exactly this base."""
+    paths = project.paths
+    shown, redo = paths.relative(paths.adapter), "run scripts/03_train.py"
+    manifest = provenance.read_manifest(paths.adapter / provenance.MANIFEST)
+    if manifest is None or not (paths.adapter / "adapter_config.json").is_file():
+        raise FinetuneError(f"no adapter in {shown}", f"{redo} first", "E501")
+    if not provenance.is_current(paths.adapter / provenance.MANIFEST, manifest["inputs"]):
+        raise FinetuneError(f"files in {shown} changed after training", f"{redo} --force", "E502")
+    trained_on = manifest["facts"].get("base", {}).get("fingerprint")
+    if trained_on != base.fingerprint:
+        raise FinetuneError(
+            f"the adapter in {shown} was trained on another base model than {base.id} at {base.revision[:20]}",
+            f"restore base_model in configs/training_config.yaml, or {redo} --force",
+            "E503",
+        )
+    return provenance.tree_digest(paths.adapter)
+
+
+def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, Any]:
+    """Model, tokenizer and generation settings; returns the manifest's facts."""
+    from peft import PeftModel
+
+    from finetune.evaluation.backends import eos_ids
+    from finetune.training.base_model import load_tokenizer, load_weights
+
+    tokenizer = load_tokenizer(base)
+    dtype = _dtype(base.path)
+    model = load_weights(base, dtype=dtype, device="cpu")
+    if project.training.method == "qlora":
+        say("  the adapter was trained on 4-bit weights and goes onto the 16-bit ones: step 07 measures the difference")
+    say("  merging …")
+    # PEFT keeps LoRA matrices in float32 beside 16-bit weights, so only the sum is rounded.
+    model = PeftModel.from_pretrained(model, project.paths.adapter).merge_and_unload(progressbar=False)
+    _refuse_not_finite(model)
+    say("  writing …")
+    model.save_pretrained(folder, max_shard_size=SHARD)
+    _tidy_config(folder / "config.json")
+    stops = eos_ids(model, tokenizer)
+    _copy_tokenizer(base.path, folder)
+    _write_generation_config(project, folder, tokenizer, stops)
+    return {
+        "base": {"id": base.id, "revision": base.revision, "fingerprint": base.fingerprint},
+        "method": project.training.method,
+        "dtype": str(dtype).removeprefix("torch."),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "bytes": _bytes(folder, "*.safetensors"),
+        "eos_token_ids": sorted(stops),
+    }
+
+
+def _dtype(base: Path) -> torch.dtype:
+    """The base checkpoint's own 16-bit type; bfloat16 for one that was published in 32 bits."""
+    import torch
+
+    config = json.loads((base / "config.json").read_text(encoding="utf-8"))
+    published = str(config.get("dtype") or config.get("torch_dtype"))
+    dtype = torch.float16 if published == "float16" else torch.bfloat16
+    resolved("dtype", str(dtype).removeprefix("torch."), f"the base model is published in {published}")
+    return dtype
+
+
+def _refuse_not_finite(model: torch.nn.Module) -> None:
+    import torch
+
+    weights = list(model.state_dict().items())
+    bad = [
+        name for name, weight in progress(weights, "checking weights")
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all())
+    ]  # fmt: skip
+    if bad:
+        raise ModelFault(
+            f"{len(bad)} of {len(weights)} merged weights are not finite, first {bad[0]}",
+            "train again with a lower learning rate: scripts/03_train.py --force",
+            "E771",
+        )
+
+
+def _tidy_config(path: Path) -> None:
+    """Drop what names code of a model repository or a folder of this machine."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    dropped = (*CODE_KEYS, "quantization_config")
+    kept = {key: value for key, value in config.items() if key not in dropped and not key.startswith("_")}
+    provenance.write_json(path, kept)
+
+
+def _copy_tokenizer(base: Path, folder: Path) -> None:
+    """The base model's own bytes: tokenizers that transformers saves again may not load elsewhere."""
+    for path in folder.iterdir():
+        if path.name in TOKENIZER_FILES:
+            path.unlink()
+    for name in TOKENIZER_FILES:
+        if (base / name).is_file():
+            shutil.copyfile(base / name, folder / name)
+    config = folder / "tokenizer_config.json"
+    if config.is_file():
+        values = json.loads(config.read_text(encoding="utf-8"))
+        if any(key in values for key in CODE_KEYS):  # the one exception: code of the model repository is never shipped
+            provenance.write_json(config, {key: value for key, value in values.items() if key not in CODE_KEYS})
+
+
+def _write_generation_config(project: Project, folder: Path, tokenizer: Any, stops: frozenset[int]) -> None:
+    """Greedy decoding as it was measured; the base model's top_p, top_k and penalties are not carried over.
+
+    vLLM takes its defaults from this file and knows no do_sample: only temperature 0 makes it greedy.
+    """
+    import transformers
+
+    first = [tokenizer.eos_token_id] if tokenizer.eos_token_id in stops else []
+    values = {
+        "do_sample": False,
+        "temperature": 0.0,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": first + sorted(stops - set(first)),
+        "pad_token_id": tokenizer.pad_token_id,
+        "max_new_tokens": project.task.output.max_new_tokens,
+        "transformers_version": transformers.__version__,
+    }
+    kept = {key: value for key, value in values.items() if value is not None}
+    provenance.write_json(folder / "generation_config.json", kept)
+
+
+def _bytes(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.glob(pattern))

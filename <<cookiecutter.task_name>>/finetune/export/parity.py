@@ -1,0 +1,194 @@
+"""Step 07: is what we ship what we measured? Every artefact is scored again on the test set, against the adapter.
+
+Release gates per artefact: the primary metric drops by no more than its tolerance, as many answers come to an end, its
+chat template has the base model's bytes, and it turns prompts into exactly the token ids that training used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from finetune import provenance
+from finetune.config.project import Project
+from finetune.console import say, table
+from finetune.errors import OK, FinetuneError, GateFailed
+from finetune.evaluation.backends import ADAPTER, MERGED, artefact_path, open_backend
+from finetune.evaluation.metrics import Prediction
+from finetune.evaluation.predictions import ArtefactScore, read_test, score_artefact
+from finetune.evaluation.report import read_report, write_report
+from finetune.export.gguf_check import read_facts, template_of
+
+COMPARED_PROMPTS = 50
+_ROUNDING = 1e-9
+OPEN = ("vLLM", "Ollama")
+"""Ways of serving that no step has run: neither passed nor failed."""
+
+Row = dict[str, Any]
+
+
+def verify(project: Project, force: bool = False) -> int:
+    """Score merged model and GGUF files, put the comparison into the report, and fail when one may not be released.
+
+    Raises FinetuneError when a predecessor is missing (E401, E506) or the report is about another test set (E507), and
+    GateFailed (E760), after the report is written, when an artefact is outside of its tolerance or reads other prompts.
+    """
+    names = [MERGED, *project.benchmark.quantisations]
+    for name in (ADAPTER, *names):
+        artefact_path(project, name)
+    report = _report(project)
+    adapter = score_artefact(project, ADAPTER, force=force)
+    prompts = _Prompts(project)
+    rows = [_reference_row(project, adapter)]
+    for name in names:
+        rows.append(_row(project, name, adapter, prompts, force))
+    rows += [{"name": name, "file": None, "status": "open", "passed": None} for name in OPEN]
+    report["artefacts"] = rows
+    write_report(project, report)
+    _show(project, rows)
+    failed = [f"{row['name']} ({row['reason']})" for row in rows if row["passed"] is False]
+    if failed:
+        raise GateFailed(
+            f"{len(failed)} of {len(names)} artefacts may not be released: {', '.join(failed)}",
+            "drop that quantisation, or find out what it lost: benchmarks/results/predictions",
+            "E760",
+        )
+    say(f"all {len(names)} artefacts are within their tolerance of the adapter")
+    return OK
+
+
+class _Prompts:
+    """The prompts compared, and the token ids that training would feed for them."""
+
+    def __init__(self, project: Project) -> None:
+        from finetune.data.chat_format import encode_prompt, template_options
+        from finetune.training.base_model import load_tokenizer, resolve_base
+
+        tokenizer = load_tokenizer(resolve_base(project))
+        options = template_options(project.training)
+        self.messages = [record["messages"] for record in read_test(project, COMPARED_PROMPTS)]
+        self.ids = [encode_prompt(tokenizer, messages, options) for messages in self.messages]
+        self.template = template_of(tokenizer)
+
+
+def _report(project: Project) -> dict[str, Any]:
+    step = "run scripts/04_evaluate.py first"
+    report = read_report(project)
+    if report is None:
+        raise FinetuneError(f"no report in {project.paths.relative(project.paths.report_yaml)}", step, "E506")
+    measured = (report.get("data") or {}).get("test_sha256")
+    if project.paths.test.is_file() and measured not in (None, provenance.sha256(project.paths.test)):
+        raise FinetuneError("the evaluation report is about another test set", step, "E507")
+    return report
+
+
+def _reference_row(project: Project, adapter: ArtefactScore) -> Row:
+    return {
+        "name": ADAPTER,
+        "file": project.paths.relative(project.paths.adapter),
+        "bytes": _bytes(project.paths.adapter),
+        "status": "reference",
+        "passed": True,
+        "value": adapter.metrics[project.task.metrics.primary],
+        "difference": 0.0,
+        "finished_rate": _finished(adapter.predictions),
+        "tokens_per_s": adapter.tokens_per_s,
+    }
+
+
+def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts, force: bool) -> Row:
+    """One artefact's measurements; one whose template is not the base model's is not run at all."""
+    path = artefact_path(project, name)
+    assert path is not None
+    row: Row = {
+        "name": name,
+        "file": project.paths.relative(path),
+        "bytes": _bytes(path),
+        "tolerance": project.benchmark.tolerances[name],
+        "template_equal": _template(path) == prompts.template,
+    }
+    if not row["template_equal"]:
+        return row | {"status": "failed", "passed": False, "reason": "its chat template is not the base model's"}
+    backend = open_backend(project, name)
+    try:
+        ids = [backend.prompt_ids(messages) for messages in prompts.messages]
+        scored = score_artefact(project, name, backend, force=force)
+    finally:
+        backend.close()
+    primary = project.task.metrics.primary
+    row |= {
+        "prompts_compared": len(ids),
+        "tokens_equal": ids == prompts.ids,
+        "value": scored.metrics[primary],
+        "difference": scored.metrics[primary] - adapter.metrics[primary],
+        "agreement": agreement(scored.predictions, adapter.predictions),
+        "finished_rate": _finished(scored.predictions),
+        "tokens_per_s": scored.tokens_per_s,
+        "sha256": scored.digest,
+    }
+    reason = _reason(row, _finished(adapter.predictions))
+    return row | {"status": "failed" if reason else "passed", "passed": not reason, "reason": reason}
+
+
+def _reason(row: Row, finished_before: float) -> str:
+    """Why the artefact may not be released; empty when it may."""
+    allowed = row["tolerance"] + _ROUNDING
+    if not row["tokens_equal"]:
+        return "it reads prompts as other tokens than training did"
+    if row["difference"] < -allowed:
+        return f"{row['difference']:+.4f} against a tolerance of {row['tolerance']:g}"
+    if row["finished_rate"] < finished_before - allowed:
+        return f"only {row['finished_rate']:.0%} of its answers come to an end"
+    return ""
+
+
+def agreement(predictions: Sequence[Prediction], others: Sequence[Prediction]) -> float:
+    """Share of rows, 0..1, whose parsed answers are identical; two unreadable answers agree only as the same text."""
+    known = {other.id: other for other in others}
+    same = 0
+    for prediction in predictions:
+        other = known[prediction.id]
+        same += prediction.parsed == other.parsed and (prediction.parsed is not None or prediction.text == other.text)
+    return same / max(len(predictions), 1)
+
+
+def _finished(predictions: Sequence[Prediction]) -> float:
+    return sum(prediction.finished for prediction in predictions) / max(len(predictions), 1)
+
+
+def _template(path: Path) -> bytes | None:
+    """The chat template that the artefact carries."""
+    if path.is_dir():
+        from transformers import AutoTokenizer
+
+        return template_of(AutoTokenizer.from_pretrained(path, local_files_only=True))
+    return read_facts(path).template
+
+
+def _bytes(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _show(project: Project, rows: list[Row]) -> None:
+    def cell(row: Row, key: str, form: str) -> str:
+        value = row.get(key)
+        return "–" if value is None else format(value, form)
+
+    ids = {True: "yes", False: "NO"}
+    gate = {"passed": "ok", "failed": "FAILED", "reference": "–", "open": "open"}
+    say("change: against the adapter; agree: same answers; end: answers that end; ids: prompts are the same token ids")
+    table(
+        f"Artefacts on the test set ({project.task.metrics.primary})",
+        ("model", "value", "change", "limit", "agree", "end", "ids", "MB", "tok/s", "gate"),
+        [
+            (
+                row["name"], cell(row, "value", ".3f"), cell(row, "difference", "+.3f"), cell(row, "tolerance", "g"),
+                cell(row, "agreement", ".0%"), cell(row, "finished_rate", ".0%"), ids.get(row.get("tokens_equal"), "–"),
+                f"{row['bytes'] / 1e6:.0f}" if "bytes" in row else "–", cell(row, "tokens_per_s", ".0f"),
+                gate[row["status"]],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip

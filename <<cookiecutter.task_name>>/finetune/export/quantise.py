@@ -1,0 +1,23 @@
+"""Quantise a GGUF file with llama.cpp in a process of its own: python -m finetune.export.quantise IN OUT TYPE THREADS.
+
+A failed assertion in native code ends that process, not the step; see finetune/export/gguf.py.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+
+def main(source: str, target: str, quantisation: str, threads: str) -> int:
+    """0 when `target` was written."""
+    import llama_cpp
+
+    parameters = llama_cpp.llama_model_quantize_default_params()
+    parameters.ftype = getattr(llama_cpp, f"LLAMA_FTYPE_MOSTLY_{quantisation.upper()}")
+    parameters.nthread = int(threads)
+    return int(llama_cpp.llama_model_quantize(source.encode(), target.encode(), ctypes.byref(parameters)))
+
+
+if __name__ == "__main__":
+    sys.exit(1 if main(*sys.argv[1:]) else 0)
