@@ -26,6 +26,8 @@ DEMO_NAME := demo-$(TYPE)-$(shell tr '[:upper:]' '[:lower:]' <<< '$(LANGUAGE)')
 DEMO := build/demo/$(DEMO_NAME)
 
 export PYTHONDONTWRITEBYTECODE := 1
+# One copy of llama.cpp's converter for the tests and every demo.
+export LLM_FT_TOOLS ?= $(CURDIR)/build/tools
 export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: help

@@ -25,11 +25,12 @@ FORMS = ("trl", "padded", "packed", "shared_prefix")
 
 def ours(project: Any, base: Any, form: str, steps: int, dtype: Any) -> dict[str, Any]:
     """`steps` optimiser steps of our trainer."""
+    from peft import LoraConfig
+
     from finetune.training.base_model import load_tokenizer, load_weights
     from finetune.training.batches import Collator
     from finetune.training.dataset import load_rows
     from finetune.training.sft import PromptCompletionTrainer, arguments, as_dataset
-    from peft import LoraConfig
 
     tokenizer = load_tokenizer(base)
     rows = load_rows(project.paths.train, project, tokenizer)
@@ -113,6 +114,7 @@ def one(arguments: argparse.Namespace) -> None:
     """Child process: measure one form and print one JSON line."""
     sys.path.insert(0, str(TEMPLATE))
     import torch
+
     from finetune.config.project import load_project
     from finetune.training.base_model import quiet, resolve_base
 

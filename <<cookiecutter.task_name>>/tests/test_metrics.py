@@ -69,12 +69,17 @@ ORDER = task("extraction", ("item", "date"))
 def test_entity_metrics_by_hand() -> None:
     scores = score(
         ORDER,
-        predictions([
-            (entities(("item", "tea"), ("date", "May")), entities(("item", "tea"), ("date", "June"))),  # 1 of 2
-            (entities(("item", "tea"), ("item", "tea")), entities(("item", "tea"))),  # a repeated entity counts twice
-            (entities(("item", "cup")), None),  # not JSON
-            ([], []),  # rightly nothing
-        ]),
+        predictions(
+            [
+                (entities(("item", "tea"), ("date", "May")), entities(("item", "tea"), ("date", "June"))),  # 1 of 2
+                (
+                    entities(("item", "tea"), ("item", "tea")),
+                    entities(("item", "tea")),
+                ),  # a repeated entity counts twice
+                (entities(("item", "cup")), None),  # not JSON
+                ([], []),  # rightly nothing
+            ]
+        ),
     )
     assert scores.metrics["entity_precision"] == pytest.approx(2 / 3)
     assert scores.metrics["entity_recall"] == pytest.approx(2 / 5)

@@ -99,9 +99,7 @@ def test_a_second_run_does_nothing_and_force_gives_the_same_bytes(project: Proje
 
 
 @pytest.mark.parametrize("batching", ["packed", "padded"])
-def test_every_batching_learns_the_same(
-    make_project: Callable[..., Project], tmp_path: Path, batching: str
-) -> None:
+def test_every_batching_learns_the_same(make_project: Callable[..., Project], tmp_path: Path, batching: str) -> None:
     results = []
     for form in ("shared_prefix", batching):
         batch = {"per_device": 4, "effective": 8, "batching": form}
@@ -139,9 +137,7 @@ def test_sigterm_saves_and_exits_75(project: Project) -> None:
     assert train(project) == 0
 
 
-def test_nan_stops_the_run_with_exit_70_and_keeps_no_adapter(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nan_stops_the_run_with_exit_70_and_keeps_no_adapter(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     original = sft.loss_sum
 

@@ -12,7 +12,7 @@ from finetune.config.training import TrainingConfig
 from finetune.errors import Problems
 from finetune.paths import Paths
 
-DERIVED_METRICS = ("json_validity", "finished_rate")
+DERIVED_METRICS = ("finished_rate",)
 
 
 @dataclass(frozen=True)

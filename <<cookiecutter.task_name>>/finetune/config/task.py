@@ -186,6 +186,9 @@ class TaskDefinition(Section):
         placeholder = PLACEHOLDER.get(self.task_type)
         if placeholder and placeholder not in self.system_prompt:
             found.append(wrong("E218", f"{placeholder} is missing", f"put {placeholder} into it", "system_prompt"))
+        if self.data.balance != "none" and self.task_type != "classification":
+            message = f"{self.data.balance} balances classes, and {self.task_type} has none"
+            found.append(wrong("E228", message, "write none", "data.balance"))
         fields: dict[str, str] = {}
         for role, field in (
             ("input.field", self.input.field), ("output.field", self.output.field),

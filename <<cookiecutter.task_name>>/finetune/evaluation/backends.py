@@ -100,9 +100,7 @@ class TransformersBackend:
             max_new_tokens=max_new_tokens,
             batch_size=self._batch_size,
         ):
-            text = self._tokenizer.decode(
-                decoded.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
-            )
+            text = self._tokenizer.decode(decoded.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             written = len(decoded.tokens) + decoded.finished
             yield Completion(text, written, decoded.seconds, decoded.finished, decoded.confidence)
 

@@ -116,9 +116,7 @@ def _most_confused(size: int, counts: Sequence[Sequence[int]]) -> list[int]:
     """Rows to draw, in their order: all, or those with the most errors in their row or column."""
     if size <= LARGEST_MATRIX:
         return list(range(size))
-    errors = [
-        sum(counts[i]) - counts[i][i] + sum(counts[j][i] for j in range(size) if j != i) for i in range(size)
-    ]
+    errors = [sum(counts[i]) - counts[i][i] + sum(counts[j][i] for j in range(size) if j != i) for i in range(size)]
     return sorted(sorted(range(size), key=lambda i: (-errors[i], i))[:LARGEST_MATRIX])
 
 

@@ -41,9 +41,7 @@ class LlamaCppBackend:
                 logits_all=False, verbose=False,
             )  # fmt: skip
         except (ValueError, RuntimeError, AssertionError) as failure:
-            raise ModelFault(
-                f"llama.cpp cannot load {gguf_path.name}: {failure}", REDO, "E470"
-            ) from failure
+            raise ModelFault(f"llama.cpp cannot load {gguf_path.name}: {failure}", REDO, "E470") from failure
         self._vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
         self._template = self._llama.metadata.get(TEMPLATE_KEY)
         if not self._template:

