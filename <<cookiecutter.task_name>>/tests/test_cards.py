@@ -69,7 +69,7 @@ def test_front_matter_names_the_base_and_the_relation_of_each_repository(project
 def test_model_index_holds_the_values_measured_on_that_very_artefact(project: Project) -> None:
     report = read_report(project)
     assert report
-    reported = {row["name"]: row["value"] for row in report["artefacts"]} | {"adapter": report["primary"]["value"]}
+    reported = {row["name"]: row["value"] for row in report["artefacts"] if row["status"] != "open"}
     indexed = {}
     for card in cards(project).values():
         for model in front(card)["model-index"]:
@@ -86,6 +86,31 @@ def test_the_client_library_reads_the_metadata(project: Project) -> None:
     card = repocard.ModelCard(cards(project)["adapter"], ignore_metadata_errors=False)
     assert card.data.base_model_relation == "adapter"
     assert {result.metric_name for result in card.data.eval_results} == {"macro_f1", "accuracy"}
+
+
+def table(card: str, heading: str) -> dict[str, list[str]]:
+    """Cells of the table whose first column is headed `heading`, by the first cell of their row."""
+    lines = card.split(f"| {heading} |", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    return {name.strip("`"): cells for name, *cells in rows}
+
+
+def test_what_was_not_measured_is_a_dash_and_what_was_not_run_is_left_out(project: Project) -> None:
+    for card in cards(project).values():
+        rows = table(card, "form")
+        assert list(rows) == ["adapter", "merged", *QUANTISATIONS]  # vLLM is open in the report
+        assert rows["adapter"] == ["1.000", "–", "–", "–", "–"]
+        assert rows["f16"][:4] == ["1.000", "+0.000", "0.020", "yes"] and rows["f16"][4].endswith("bytes")
+
+
+def test_the_adapter_row_of_step_07_shows_its_size(project: Project) -> None:
+    report, problems = read_report(project), Problems()
+    assert report
+    (row,) = (row for row in report["artefacts"] if row["name"] == "adapter")
+    row |= {"difference": 0.0, "bytes": 1_500_000, "finished_rate": 1.0, "tokens_per_s": 9.0}
+    measured = check_release(project, report, problems)
+    card = render_card(project, "gguf", "v1.2.3", report, measured, list(artefact_files(project, "gguf")))
+    assert table(card, "form")["adapter"] == ["1.000", "+0.000", "–", "–", "1.5 MB"]
 
 
 def test_python_snippets_compile_and_carry_the_exact_system_prompt(project: Project) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from test_backends import save_adapter
 
+from finetune.config.project import load_project
 from finetune.data.stage import convert
 from finetune.errors import FinetuneError, GateFailed
 from finetune.evaluation.gate import LIMITED, PASSED
@@ -85,6 +86,36 @@ def test_a_limited_run_does_not_pass_even_when_all_is_right(project: Any, monkey
         evaluate(project, limit=2)
     report = read_report(project)
     assert report["verdict"] == LIMITED and report["outputs"]["rows"] == 2
+
+
+@pytest.fixture
+def smoke(make_project: Callable[..., Any]) -> Any:
+    """The same repository as a smoke run sees it."""
+    root = make_project(base=True).paths.root
+    (root / "configs" / "smoke_config.yaml").write_text("training: {}\nbenchmark: {}\n", encoding="utf-8")
+    return with_adapter(load_project(root, smoke=True))
+
+
+def test_a_smoke_run_is_stamped_and_not_judged(smoke: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(smoke) == 0
+    report = read_report(smoke)
+    assert report["limited"] is True and report["task"]["smoke"] is True and report["verdict"] == LIMITED != PASSED
+    assert report["primary"]["passed"] is False and report["primary"]["value"] < report["primary"]["threshold"]
+    assert "a smoke run is not judged" in capsys.readouterr().err
+    assert smoke.paths.report_html.is_relative_to(smoke.paths.root / "build" / "smoke")
+    assert not (smoke.paths.root / "benchmarks" / "results").exists()
+
+
+def test_a_good_smoke_run_does_not_pass_either(smoke: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer_rightly(monkeypatch, smoke)
+    assert evaluate(smoke) == 0
+    report = read_report(smoke)
+    assert report["primary"]["passed"] is True and report["verdict"] == LIMITED
+
+
+def test_a_limit_is_judged_in_a_smoke_run_too(smoke: Any) -> None:
+    with pytest.raises(GateFailed):
+        evaluate(smoke, limit=2)
 
 
 def test_data_changed_after_the_conversion_is_refused(project: Any) -> None:

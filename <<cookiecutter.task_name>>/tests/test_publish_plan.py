@@ -122,8 +122,17 @@ def change_prompt(project: Project) -> None:
     project.paths.task_definition.write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
-def improve_report(project: Project) -> None:
-    edit_report(project, lambda report: report["artefacts"][-1].update(value=1.0))
+def edit_row(project: Project, name: str, **values: object) -> None:
+    """Change one artefact's row of step 07."""
+
+    def edit(report: dict) -> None:
+        next(row for row in report["artefacts"] if row["name"] == name).update(values)
+
+    edit_report(project, edit)
+
+
+def drop_row(project: Project, name: str) -> None:
+    edit_report(project, lambda r: r.update(artefacts=[row for row in r["artefacts"] if row["name"] != name]))
 
 
 CHANGES: dict[str, tuple[Change, str]] = {
@@ -131,9 +140,10 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "verdict failed": (lambda p: edit_report(p, lambda r: r.update(verdict="failed")), "E802"),
     "a gate failed all the same": (lambda p: edit_report(p, lambda r: r["gates"][0].update(passed=False)), "E802"),
     "07 did not run": (lambda p: edit_report(p, lambda r: r.pop("artefacts")), "E803"),
-    "one GGUF not verified": (lambda p: edit_report(p, lambda r: r["artefacts"].pop()), "E803"),
-    "outside tolerance": (lambda p: edit_report(p, lambda r: r["artefacts"][0].update(passed=False)), "E804"),
-    "other prompt tokens": (lambda p: edit_report(p, lambda r: r["artefacts"][0].update(tokens_equal=False)), "E804"),
+    "one GGUF not verified": (lambda p: drop_row(p, "Q8_0"), "E803"),
+    "outside tolerance": (lambda p: edit_row(p, "merged", passed=False), "E804"),
+    "other prompt tokens": (lambda p: edit_row(p, "merged", tokens_equal=False), "E804"),
+    "shipped without being run": (lambda p: edit_row(p, "f16", status="open", passed=None), "E804"),
     "no merged model": (lambda p: shutil.rmtree(p.paths.merged), "E805"),
     "no Modelfile": (lambda p: (p.paths.gguf / "Modelfile").unlink() or refresh(p, "gguf"), "E805"),
     "file changed": (change_weights, "E806"),
@@ -141,7 +151,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "merged from another adapter": (retrain, "E806"),
     "GGUF from another merged model": (change_weights_and_manifest, "E806"),
     "changed with its manifest": (change_weights_and_manifest, "E807"),
-    "report better than its predictions": (improve_report, "E807"),
+    "report better than its predictions": (lambda p: edit_row(p, "Q8_0", value=1.0), "E807"),
     "predictions edited": (lambda p: (p.paths.predictions / "f16.jsonl").write_text("", encoding="utf-8"), "E807"),
     "another test set": (lambda p: p.paths.test.write_text(p.paths.test.read_text() + "\n"), "E807"),
     "code": (ship_code, "E808"),

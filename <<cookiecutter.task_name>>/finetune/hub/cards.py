@@ -21,6 +21,8 @@ from finetune.hub.plan import KINDS, PlannedFile, folder_of, repo_of
 from finetune.provenance import MANIFEST, read_manifest
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MEASURED_KEYS = dict.fromkeys(("value", "difference", "tolerance", "tokens_equal", "bytes"))
+"""What a row of the artefact table may leave out: the adapter is the reference and has no tolerance."""
 
 LIBRARY = {"adapter": "peft", "gguf": "gguf", "merged": "transformers"}
 RELATION = {"adapter": "adapter", "gguf": "quantized", "merged": "merge"}
@@ -128,7 +130,7 @@ def _context(
         "baselines": report.get("baselines") or {},
         "primary": report["primary"],
         "confidence": f"{project.benchmark.bootstrap.confidence:.0%}",
-        "artefacts": [row for row in report["artefacts"] if row.get("name") in measured],
+        "artefacts": [_MEASURED_KEYS | row for row in report["artefacts"] if row.get("name") in measured],
         "system_prompt": system_text(task),
         "template_options": options,
         "template_arguments": "".join(f", {name}={value!r}" for name, value in options.items()),

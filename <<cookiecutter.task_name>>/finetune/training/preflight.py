@@ -69,7 +69,9 @@ def preflight(
         (True, f"base {base.id} at {base.revision} from {base.source}, licence {base.license}"),
     ]
     enough = free is None or need.total <= free
-    memory = f"about {need.total / GIB:.1f} GiB of {(free or 0) / GIB:.1f} GiB free on the {where}"
+    memory = f"about {need.total / GIB:.1f} GiB" + (
+        "; how much is free is unknown" if free is None else f" of {free / GIB:.1f} GiB free on the {where}"
+    )
     lines.append((enough, f"memory {memory}"))
     if not enough:
         problems.add(
@@ -112,4 +114,4 @@ def _free_memory(device: str) -> tuple[int | None, str]:
             fields = dict(line.split(":", 1) for line in file)
         return int(fields["MemAvailable"].split()[0]) * 1024, "machine"
     except (OSError, KeyError, ValueError):
-        return None, "machine (unknown)"
+        return None, "machine"

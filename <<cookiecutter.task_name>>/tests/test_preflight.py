@@ -1,0 +1,123 @@
+"""Preflight: what a run needs, against what is there; every failure at once, the checklist's ranges as warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from transformers import LlamaConfig
+
+from finetune.config.project import Project
+from finetune.errors import BadInput
+from finetune.training import preflight as subject
+from finetune.training.base_model import resolve_base
+from finetune.training.preflight import GIB, estimate, preflight
+
+Make = Callable[..., Project]
+MODEL = LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30)
+
+
+def check(project: Project) -> None:
+    preflight(
+        project, resolve_base(project), device="cpu", dtype=torch.float32, reason="a test", tokens=512,
+        checkpointing=False,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`machine(memory=…, disk=…)`: what preflight finds free, in bytes."""
+
+    def have(memory: int | None = 64 * GIB, disk: int = 64 * GIB) -> None:
+        monkeypatch.setattr(subject, "_free_memory", lambda device: (memory, "machine"))
+        monkeypatch.setattr(subject.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
+
+    return have
+
+
+def test_the_estimate_of_smollm2_is_of_the_right_size(make_project: Make) -> None:
+    need = estimate(make_project(), MODEL, 2, 1024, False)
+    assert need.weights == pytest.approx(2 * 135e6, rel=0.1)
+    assert need.total == need.weights + need.adapter_and_optimiser + need.activations + need.logits
+
+
+def test_the_estimate_grows_with_tokens_width_and_rank(make_project: Make, tmp_path: Any) -> None:
+    project = make_project()
+    small, large = (estimate(project, MODEL, 2, tokens, False) for tokens in (1024, 4096))
+    assert large.activations == pytest.approx(4 * small.activations, rel=0.01)
+    assert large.logits == pytest.approx(4 * small.logits, rel=0.01)
+    assert (large.weights, large.adapter_and_optimiser) == (small.weights, small.adapter_and_optimiser)
+    assert estimate(project, MODEL, 4, 1024, False).weights == 2 * small.weights
+    wide = make_project(training={"lora": {"r": 16}}, root=tmp_path / "wide")
+    assert estimate(wide, MODEL, 2, 1024, False).adapter_and_optimiser == 4 * small.adapter_and_optimiser
+
+
+def test_checkpointing_saves_activations_and_qlora_saves_weights(make_project: Make, tmp_path: Any) -> None:
+    project = make_project()
+    plain, lean = (estimate(project, MODEL, 2, 1024, checkpointing) for checkpointing in (False, True))
+    assert lean.activations < plain.activations / 5 and lean.weights == plain.weights
+    quantised = make_project(training={"method": "qlora"}, root=tmp_path / "qlora")
+    small = estimate(quantised, MODEL, 2, 1024, False)
+    assert small.weights < plain.weights / 3 and small.activations == plain.activations
+
+
+def test_a_run_that_fits_goes_on_and_says_what_it_found(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine()
+    check(make_project(base=True))
+    shown = capsys.readouterr().err
+    assert "64.0 GiB free on the machine" in shown and "device cpu, float32 (a test)" in shown
+    assert "✗" not in shown and "W224" not in shown
+
+
+def test_too_little_memory_is_named_with_its_numbers_and_a_way_out(
+    make_project: Make, machine: Callable[..., None]
+) -> None:
+    machine(memory=1)
+    with pytest.raises(BadInput) as failure:
+        check(make_project(base=True))
+    (problem,) = failure.value.problems.errors
+    assert (problem.path, problem.code, problem.key) == ("configs/training_config.yaml", "E242", "batch.per_device")
+    assert "GiB of 0.0 GiB free on the machine" in problem.message and "per_device" in problem.fix
+
+
+def test_memory_and_disk_are_missed_together(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(memory=1, disk=1)
+    with pytest.raises(BadInput) as failure:
+        check(make_project(base=True))
+    assert [problem.code for problem in failure.value.problems.errors] == ["E242", "E243"]
+    assert capsys.readouterr().err.count("✗") == 2
+
+
+def test_a_machine_that_does_not_tell_its_memory_is_given_the_benefit_of_the_doubt(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine(memory=None)
+    check(make_project(base=True))
+    shown = capsys.readouterr().err
+    assert "how much is free is unknown" in shown and " 0.0 GiB free" not in shown
+
+
+def test_rate_and_epochs_outside_the_checked_ranges_warn_and_do_not_stop(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine()
+    check(make_project(base=True, training={"optimiser": {"learning_rate": 0.5, "epochs": 20}}))
+    shown = capsys.readouterr().err
+    assert shown.count("W224") == 2 and shown.count("OUTSIDE") == 2
+    assert "optimiser.learning_rate" in shown and "0.5 lies outside 0.0001 to 0.1" in shown
+    assert "optimiser.epochs" in shown and "20 lies outside 1 to 10" in shown
+
+
+def test_the_ends_of_a_range_are_inside(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine()
+    check(make_project(base=True, training={"optimiser": {"learning_rate": 0.1, "epochs": 1}}))
+    assert "W224" not in capsys.readouterr().err
