@@ -34,7 +34,8 @@ T = TypeVar("T")
 QUIET_SECONDS = 2.0
 """Work that is done sooner shows no progress."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-_err = Console(stderr=True, highlight=False, soft_wrap=True)
+# Where no terminal says how wide it is, a table must not be cut to 80 columns.
+_err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 140)
 
 
 def say(text: str) -> None:

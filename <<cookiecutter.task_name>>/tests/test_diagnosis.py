@@ -31,7 +31,11 @@ def test_a_falling_loss_with_a_validation_loss_that_settles_is_well(validation: 
 def test_a_flat_or_rising_loss_asks_for_another_learning_rate(losses: tuple[float, ...]) -> None:
     (finding,) = diagnose(log(losses))
     assert finding.code == "no-learning" and "learning_rate" in finding.change
-    assert f"{losses[0]:.1f}" in finding.text
+
+
+def test_the_finding_names_the_loss_of_the_first_and_the_last_quarter() -> None:
+    (finding,) = diagnose(log((1.9, 2.1, 5.0, 0.1, 5.0, 0.1, 2.2, 2.4)))
+    assert finding.text == "training loss does not fall (2.000 → 2.300)"
 
 
 def test_too_few_entries_say_nothing_about_learning() -> None:
@@ -65,7 +69,7 @@ def test_a_model_that_learns_nothing_is_not_called_underfitted() -> None:
 
 
 def test_findings_come_together() -> None:
-    assert codes((*FALLING[:6], 9.0, 0.6), (0.9, 0.6, 0.8)) == ["spike", "overfitting"]
+    assert codes((*FALLING[:6], 9.0, 0.6, 0.6, 0.5), (0.9, 0.6, 0.8)) == ["spike", "overfitting"]
 
 
 def test_an_empty_log_has_no_findings() -> None:

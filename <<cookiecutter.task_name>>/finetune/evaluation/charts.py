@@ -121,17 +121,24 @@ def _most_confused(size: int, counts: Sequence[Sequence[int]]) -> list[int]:
 
 
 def loss_curve(curve: dict[str, Any]) -> Markup:
-    """Training loss as a line, evaluation loss as a line with points, the best evaluation marked."""
+    """Training loss as a line, evaluation loss as a line with points, the best evaluation marked.
+
+    The axis of the loss is logarithmic: fine-tuning starts high and is decided in the last decade.
+    """
     loss, evaluated = curve["loss"], curve["eval_loss"]
     points = [*loss, *evaluated]
-    top = _ceiling(max(value for _, value in points))
+    low, high = _decades([value for _, value in points])
     first, last = min(step for step, _ in points), max(step for step, _ in points)
-    x, y = _axis(first, max(last, first + 1), 44, 590), _axis(0.0, top, 214, 12)
+    x, height = _axis(first, max(last, first + 1), 44, 590), _axis(low, high, 214, 12)
+
+    def y(value: float) -> float:
+        return height(math.log10(max(value, 10.0**low)))
+
     parts = []
-    for share in (0, 0.25, 0.5, 0.75, 1):
-        level = y(top * share)
+    for decade in range(low, high + 1):
+        level = height(decade)
         parts.append(f'<line class="grid" x1="44" y1="{level}" x2="590" y2="{level}"/>')
-        parts.append(f'<text class="axis" x="38" y="{level + 4}" text-anchor="end">{top * share:.3g}</text>')
+        parts.append(f'<text class="axis" x="38" y="{level + 4}" text-anchor="end">{10.0**decade:g}</text>')
     for step in sorted({first, (first + last) // 2, last}):
         anchor = "start" if step == first else "end" if step == last else "middle"
         parts.append(f'<text class="axis" x="{x(step)}" y="232" text-anchor="{anchor}">step {step:g}</text>')
@@ -147,12 +154,12 @@ def loss_curve(curve: dict[str, Any]) -> Markup:
     return _svg(600, 240, "training and evaluation loss by step", parts)
 
 
-def _ceiling(value: float) -> float:
-    """The next round number above `value`: 1, 2, 2.5, 4, 5 or 8 times a power of ten, so that quarters read well."""
-    if value <= 0:
-        return 1.0
-    power = 10.0 ** math.floor(math.log10(value))
-    return next((step * power for step in (1, 2, 2.5, 4, 5, 8) if value <= step * power), 10 * power)
+def _decades(values: Sequence[float]) -> tuple[int, int]:
+    """Exponents of the powers of ten around the positive values; at least one decade, at most six."""
+    positive = [value for value in values if value > 0] or [1.0]
+    high = math.ceil(math.log10(max(positive)))
+    low = min(math.floor(math.log10(min(positive))), high - 1)
+    return max(low, high - 6), high
 
 
 def _axis(low: float, high: float, start: float, end: float) -> Any:

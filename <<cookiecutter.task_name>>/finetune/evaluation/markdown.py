@@ -104,6 +104,8 @@ def _metrics(report: dict[str, Any]) -> list[str]:
         f"{outputs['unparseable']} of {outputs['rows']} answers unparseable, {outputs['unfinished']} cut off; "
         f"{number(speed['rows_per_s'], 1)} rows/s, {number(speed['tokens_per_s'], 1)} tokens/s."
     )
+    if before := baselines.get("zero_shot"):
+        note += f" Zero-shot: {before['unparseable']} unparseable, {before['unfinished']} cut off."
     return ["### Metrics", "", *table(heads, rows), "", note]
 
 
