@@ -3,6 +3,7 @@
 #   make demo                                   the whole pipeline for real, on this CPU: classification, English
 #   make demo TYPE=extraction LANGUAGE=zh-TW    another sample task
 #   make bake ARGS="--no-input task_name=x"     a repository in build/bake
+#   make test JOBS=8                            as many test processes as there are cores
 #   make test TORCH_INDEX=...                   another index for torch, e.g. https://download.pytorch.org/whl/cpu
 
 SHELL := bash
@@ -17,6 +18,7 @@ TYPE ?= classification
 LANGUAGE ?= en
 PRESET ?= CPU-135M-LoRA
 ARGS ?=
+JOBS ?= 2
 
 PYTHON := $(CURDIR)/.venv/bin/python
 TEMPLATE := <<cookiecutter.task_name>>
@@ -65,8 +67,8 @@ bake: .venv/.complete ## answer the questions, get a repository in build/bake
 .PHONY: test
 test: .venv/.complete ## style, the template's tests, the generated package's tests
 	$(PYTHON) -m ruff check .
-	$(PYTHON) -m pytest -q
-	cd '$(TEMPLATE)' && $(PYTHON) -m pytest -q -p no:cacheprovider
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS)
+	cd '$(TEMPLATE)' && OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) -p no:cacheprovider
 
 .PHONY: lint format
 lint: .venv/.complete ## check style
