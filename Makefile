@@ -36,7 +36,7 @@ export TOKENIZERS_PARALLELISM ?= false
 
 .PHONY: help
 help: ## list the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 .PHONY: setup
 setup: .venv/.complete ## make .venv with everything, for the template and for what it generates
@@ -45,7 +45,7 @@ setup: .venv/.complete ## make .venv with everything, for the template and for w
 .venv/.complete: constraints.txt pyproject.toml
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make BASE_PYTHON=python3.11")'
 	$(BASE_PYTHON) -m venv .venv
-	$(PYTHON) -m pip install -q -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	$(if $(TORCH_INDEX),$(PYTHON) -m pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch)
 	$(PYTHON) -m pip install -q -c constraints.txt -e '.[pipeline,dev]'
 	@touch $@
 
@@ -66,11 +66,17 @@ $(DEMO).baked: $(SOURCES) | .venv/.complete
 bake: .venv/.complete ## answer the questions, get a repository in build/bake
 	$(PYTHON) -m cookiecutter . --output-dir build/bake $(ARGS)
 
-.PHONY: test
+.PHONY: test test-bakes test-workflows
 test: .venv/.complete ## style, the template's tests, the generated package's tests
 	$(PYTHON) -m ruff check .
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*'
 	cd '$(TEMPLATE)' && OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) -p no:cacheprovider
+test-bakes: .venv/.complete ## what needs no torch: bakes, hooks, hostile answers, cruft
+	$(PYTHON) -m pytest -q -n $(JOBS) -k 'not accelerate' tests/test_bake.py tests/test_baked_quality.py \
+		tests/test_hooks.py tests/test_hostile_answers.py tests/test_init_project.py
+test-workflows: .venv/.complete ## the generated workflows under the real act, with real training; minutes
+	$(PYTHON) -m pytest -q tests/test_workflow_rules.py tests/test_workflow_linters.py
+	$(PYTHON) -m pytest -q -n $(JOBS) tests/test_workflows_*.py
 
 .PHONY: lint format
 lint: .venv/.complete ## check style

@@ -43,8 +43,17 @@ def read_definition(file: Path) -> TaskDefinition:
     return task
 
 
-def answers_for(task: TaskDefinition, defaults: Answers, sample_data: bool, preset: str | None = None) -> Answers:
-    """What a person would have answered to get this definition; `defaults` is cookiecutter.json."""
+def answers_for(
+    task: TaskDefinition,
+    defaults: Answers,
+    sample_data: bool,
+    preset: str | None = None,
+    code_owners: str | None = None,
+) -> Answers:
+    """What a person would have answered to get this definition; `defaults` is cookiecutter.json.
+
+    The definition says nothing about people: `code_owners` is an option of its own.
+    """
     named = task.output.labels if task.task_type == "classification" else task.output.entity_types
     spdx = {identifier.casefold(): answer for answer, identifier in defaults["_licenses"].items()}
     known = spdx.get(task.license.casefold())
@@ -59,6 +68,7 @@ def answers_for(task: TaskDefinition, defaults: Answers, sample_data: bool, pres
         "threshold": f"{task.metrics.threshold:.6f}".rstrip("0").ljust(4, "0"),
         "preset": preset or task.resources.preset,
         "hub_namespace": task.hub.namespace,
+        "code_owners": defaults["code_owners"] if code_owners is None else code_owners,
         "license": known or "proprietary",
         "sample_data": sample_data,
         "__language": task.language,
@@ -96,13 +106,19 @@ def _hook(name: str) -> Any:
     return module
 
 
-def init(definition: Path, output: Path, sample_data: bool = False, preset: str | None = None) -> Path:
+def init(
+    definition: Path,
+    output: Path,
+    sample_data: bool = False,
+    preset: str | None = None,
+    code_owners: str | None = None,
+) -> Path:
     """Bake the repository and return its folder; nothing is left in `output` if anything goes wrong."""
     from cookiecutter.main import cookiecutter
 
     task = read_definition(definition)
     defaults = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
-    answers = answers_for(task, defaults, sample_data, preset)
+    answers = answers_for(task, defaults, sample_data, preset, code_owners)
     check_answers(answers, defaults, definition.as_posix())
     target = output / task.task_name
     if os.path.lexists(target):
@@ -135,10 +151,11 @@ def main(
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="makes DIR/<task_name>")] = Path("."),
     sample_data: Annotated[bool, typer.Option("--sample-data", help="start with the template's sample data")] = False,
     preset: Annotated[str | None, typer.Option(help="hardware preset, instead of resources.preset")] = None,
+    code_owners: Annotated[str | None, typer.Option(help="for .github/CODEOWNERS, such as @your-org/team")] = None,
 ) -> None:
     """Generate the repository of one task; exit 2 with every problem of the definition."""
     try:
-        target = init(definition, output, sample_data, preset)
+        target = init(definition, output, sample_data, preset, code_owners)
     except BadInput as error:
         typer.echo(error.problems.render(), err=True)
         raise typer.Exit(BAD_INPUT) from None

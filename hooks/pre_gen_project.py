@@ -23,6 +23,8 @@ RESERVED = {*keyword.kwlist, *keyword.softkwlist, "con", "prn", "aux", "nul", "f
 DEVICE = re.compile(r"(com|lpt)[0-9]")
 TASK_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 NAMESPACE = re.compile(r"[A-Za-z0-9]+([._-][A-Za-z0-9]+)*")
+OWNER = r"@[A-Za-z0-9]+(-[A-Za-z0-9]+)*(/[A-Za-z0-9]+([._-]+[A-Za-z0-9]+)*)?"
+OWNERS = re.compile(rf"{OWNER}( {OWNER}){{0,9}}")
 THRESHOLD = re.compile(r"0\.[0-9]{1,6}|1(\.0{1,6})?")
 NAME_SIGNS = " _-./&()+"
 NEVER_IN_TEXT = "<>{}"
@@ -30,7 +32,7 @@ NEVER_IN_TEXT = "<>{}"
 
 def find_problems(answers: Answers) -> list[str]:
     """One line a problem: `variable: value: rule. For example: …`; empty when the answers can be baked."""
-    checks = (_task_name, _description, _labels, _metric, _threshold, _hub_namespace)
+    checks = (_task_name, _description, _labels, _metric, _threshold, _hub_namespace, _code_owners)
     return [problem for check in checks for problem in check(answers)]
 
 
@@ -121,6 +123,13 @@ def _hub_namespace(answers: Answers) -> Iterator[str]:
     if len(longest) > HUB_ID_LIMIT:
         rule = f"with task_name it makes a repository id of {len(longest)} characters, the Hub allows {HUB_ID_LIMIT}"
         yield _problem("hub_namespace", namespace, rule, "a shorter namespace or task_name")
+
+
+def _code_owners(answers: Answers) -> Iterator[str]:
+    owners = str(answers["code_owners"])
+    if not OWNERS.fullmatch(owners) or max(len(part) for part in re.split("[ /]", owners)) > 100:
+        rule = "one to ten GitHub users or teams, each as @user or @organisation/team, single spaces between"
+        yield _problem("code_owners", owners, rule, "@your-org/maintainers")
 
 
 def _text_fault(text: str, limit: int) -> str | None:

@@ -20,6 +20,7 @@ sys.path[:0] = [str(ROOT), str(TEMPLATE)]
 
 from finetune.config.project import Project, load_project  # noqa: E402
 
+pytest_plugins = ["workflows.times", "workflows.fixtures"]
 Bake = Callable[..., "BakedProject"]
 
 PARTS = (TEMPLATE.name, "{{cookiecutter.cruft}}", "hooks", "cookiecutter.json", "init_project.py")

@@ -17,18 +17,25 @@ import yaml
 from conftest import ROOT, TEMPLATE, Bake, BakedProject
 
 RENDERED = {
-    "README.md", "pyproject.toml", "LICENSE", "CITATION.cff", "task_definition.yaml",
+    ".github/CODEOWNERS", "README.md", "pyproject.toml", "LICENSE", "CITATION.cff", "task_definition.yaml",
     "configs/training_config.yaml", "configs/benchmark_config.yaml", "configs/smoke_config.yaml",
 }  # fmt: skip
 VERBATIM = {
     ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHECKLIST.md", "CONTRIBUTING.md",
     "Makefile", "SECURITY.md", "configs/accelerate/ddp.yaml", "configs/accelerate/fsdp.yaml", "constraints.txt",
-    "data/raw/.gitkeep", "docs/README.md", "iterations/README.md",
+    "data/raw/.gitkeep", "docs/README.md", "docs/github_setup.md", "docs/runners.md", "iterations/README.md",
+}  # fmt: skip
+GITHUB = {
+    ".github/ISSUE_TEMPLATE/1_wrong_answer.yml", ".github/ISSUE_TEMPLATE/2_data.yml",
+    ".github/ISSUE_TEMPLATE/3_pipeline.yml", ".github/ISSUE_TEMPLATE/config.yml", ".github/actionlint.yaml",
+    ".github/actions/setup/action.yml", ".github/actions/setup/setup.py", ".github/dependabot.yml",
+    ".github/pull_request_template.md", ".github/workflows/ci.yml", ".github/workflows/data.yml",
+    ".github/workflows/release.yml", ".github/workflows/train.yml", ".github/zizmor.yml",
 }  # fmt: skip
 STEPS = {
     "01_validate_data.py", "02_convert_format.py", "03_train.py", "04_evaluate.py", "05_merge_adapter.py",
     "06_convert_gguf.py", "07_verify_export.py", "08_upload_hf.py", "checklist.py",
-    "summary.py",
+    "github.py", "setup_github.py", "summary.py",
 }  # fmt: skip
 CODE = ("finetune", "tests")
 """Folders whose files are the template's own, one for one; every other file is named above."""
@@ -90,7 +97,7 @@ def test_exact_files(bake: Bake, template: Path, task_type: str, language: str, 
     code = {f"{folder}/{name}" for folder in CODE for name in files_of(template / TEMPLATE.name / folder)}
     scripts = {f"scripts/{name}" for name in STEPS}
     sample = {"data/raw/sample.jsonl"} if sample_data else set()
-    assert project.files == RENDERED | VERBATIM | code | scripts | sample
+    assert project.files == RENDERED | VERBATIM | GITHUB | code | scripts | sample
 
 
 @pytest.mark.parametrize(("task_type", "language"), list(itertools.product(TYPES, LANGUAGES)))
@@ -165,6 +172,14 @@ def test_own_labels_reach_definition_and_readme(bake: Bake, task_type: str) -> N
         assert f"| `{name}` |" in project.text("README.md")
     assert yaml.safe_load(project.text("CITATION.cff"))["abstract"] == task.description
     assert tomllib.loads(project.text("pyproject.toml"))["project"]["description"]
+
+
+def test_code_owners_reach_their_file(bake: Bake) -> None:
+    lines = bake(code_owners="@an-org/models @me").text(".github/CODEOWNERS").splitlines()
+    rules = [line.split() for line in lines if not line.startswith("#")]
+    assert {tuple(owners) for _, *owners in rules} == {("@an-org/models", "@me")}
+    decisive = {"/.github/", "/configs/", "/constraints.txt", "/finetune/", "/task_definition.yaml"}
+    assert decisive <= {path for path, *_ in rules}
 
 
 @pytest.mark.parametrize("answer", ["apache-2.0", "mit", "cc-by-4.0", "proprietary"])

@@ -66,11 +66,11 @@ def test_every_sample_is_accepted(answers: dict[str, Any], task_type: str, langu
 def test_all_problems_come_at_once_each_with_variable_rule_and_example(answers: dict[str, Any]) -> None:
     wrong = {
         "__asked_name": "../../evil", "description": "a\nb", "labels": "a, b", "primary_metric": "rouge_l",
-        "threshold": "80%", "hub_namespace": "no spaces",
+        "threshold": "80%", "hub_namespace": "no spaces", "code_owners": "me",
     }  # fmt: skip
     problems = pre.find_problems({**answers, **wrong})
     assert {problem.split(":")[0] for problem in problems} == {
-        "task_name", "description", "labels", "primary_metric", "threshold", "hub_namespace",
+        "task_name", "description", "labels", "primary_metric", "threshold", "hub_namespace", "code_owners",
     }  # fmt: skip
     assert all(". For example: " in problem for problem in problems)
 
@@ -97,6 +97,11 @@ def test_hub_id_limit_counts_the_longest_repository(answers: dict[str, Any]) -> 
     assert pre.find_problems({**answers, "hub_namespace": "a" * room}) == []
     (problem,) = pre.find_problems({**answers, "hub_namespace": "a" * (room + 1)})
     assert "96" in problem
+
+
+@pytest.mark.parametrize("owners", ["@me", "@an-org/the.team_1 @you", " ".join(f"@u{n}" for n in range(10))])
+def test_code_owners_are_users_and_teams(answers: dict[str, Any], owners: str) -> None:
+    assert pre.find_problems({**answers, "code_owners": owners}) == []
 
 
 def test_pre_hook_reports_on_standard_error_and_exits_1(

@@ -72,6 +72,17 @@ HOSTILE = [
     ("namespace dots", {"hub_namespace": "a..b"}, "hub_namespace"),
     ("namespace empty", {"hub_namespace": ""}, "hub_namespace"),
     ("namespace yaml", {"hub_namespace": "x: y"}, "hub_namespace"),
+    ("owners empty", {"code_owners": ""}, "code_owners"),
+    ("owners without @", {"code_owners": "me"}, "code_owners"),
+    ("owners email", {"code_owners": "me@example.org"}, "code_owners"),
+    ("owners comma", {"code_owners": "@me, @you"}, "code_owners"),
+    ("owners line", {"code_owners": "@me\n* @mallory"}, "code_owners"),
+    ("owners path", {"code_owners": "@me * @mallory"}, "code_owners"),
+    ("owners deep team", {"code_owners": "@org/team/other"}, "code_owners"),
+    ("owners hyphens", {"code_owners": "@a--b"}, "code_owners"),
+    ("owners many", {"code_owners": " ".join(["@me"] * 11)}, "code_owners"),
+    ("owners long", {"code_owners": "@" + "a" * 101}, "code_owners"),
+    ("owners expression", {"code_owners": "@${{ github.actor }}"}, "code_owners"),
 ]
 
 
@@ -126,7 +137,8 @@ def test_what_the_hook_accepts_is_safe_in_yaml(questions: dict[str, Any], data: 
         **questions, "task_type": "classification", "language": "en", "sample_data": False, "threshold": "0.8",
         "primary_metric": "macro_f1", "labels": "a: one; b: two", "description": "ok", "__asked_name": "ok-name",
     }  # fmt: skip
-    variable = data.draw(st.sampled_from(["__asked_name", "description", "labels", "threshold", "hub_namespace"]))
+    variables = ["__asked_name", "description", "labels", "threshold", "hub_namespace", "code_owners"]
+    variable = data.draw(st.sampled_from(variables))
     if pre.find_problems({**given_answers, variable: text}):
         return
     assert text.isprintable() and not set(text) & set("<>{}")
@@ -149,6 +161,6 @@ def test_accepted_text_keeps_every_file_well_formed(
     project: BakedProject = bake(output=tmp_path_factory.mktemp("odd"), **answers)
     task = project.load().task
     assert task.description == description.strip()
-    label = task.output.labels[0]
-    assert (label.name, label.description) == ("one", first.strip())
+    # Not `first` itself: an empty part after its last semicolon is no label.
+    assert [(label.name, label.description) for label in task.output.labels] == pre.parse_labels(answers["labels"])
     assert yaml.safe_load(project.text("CITATION.cff"))["abstract"] == description.strip()

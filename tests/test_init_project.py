@@ -49,7 +49,7 @@ def definition(bake: Bake, tmp_path: Path, change: dict[str, Any] | None = None,
 CASES = [
     *({"task_type": t, "language": lang} for t, lang in itertools.product(
         ("classification", "extraction", "generation"), ("en", "zh-TW"))),
-    {"preset": "CPU-135M-LoRA", "license": "mit", "hub_namespace": "An.org"},
+    {"preset": "CPU-135M-LoRA", "license": "mit", "hub_namespace": "An.org", "code_owners": "@an-org/models @me"},
     {"preset": "24GB-8B-QLoRA", "license": "proprietary", "sample_data": False, "threshold": "0.925"},
     {"labels": "yes: they agree; no/off (B): don't, 50%", "sample_data": False, "primary_metric": "accuracy"},
     {"task_type": "generation", "sample_data": False, "description": "It's \"quoted\" # and \\ more"},
@@ -62,7 +62,8 @@ def test_tree_is_that_of_the_bake_byte_for_byte(
 ) -> None:
     baked = bake(output=tmp_path / "one", **answers)
     sample = ["--sample-data"] if answers.get("sample_data", True) else []
-    done = run(template, baked.path / "task_definition.yaml", "-o", tmp_path / "two", *sample)
+    owners = ["--code-owners", answers["code_owners"]] if "code_owners" in answers else []
+    done = run(template, baked.path / "task_definition.yaml", "-o", tmp_path / "two", *sample, *owners)
     assert done.returncode == 0, done.stderr
     assert contents(tmp_path / "two" / "ticket-router") == contents(baked.path)
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == ["ticket-router"]
@@ -115,6 +116,12 @@ def test_every_problem_at_once_with_exit_2(bake: Bake, template: Path, tmp_path:
 def test_rules_of_the_questions_hold_too(bake: Bake, tmp_path: Path, change: dict[str, Any], word: str) -> None:
     with pytest.raises(BadInput, match=word):
         init_project.init(definition(bake, tmp_path, change), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_code_owners_of_the_command_line_are_checked(bake: Bake, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match="code_owners"):
+        init_project.init(definition(bake, tmp_path), tmp_path / "out", code_owners="me")
     assert not (tmp_path / "out").exists()
 
 

@@ -80,6 +80,23 @@ def test_a_good_adapter_passes_and_is_not_asked_again(project: Any, monkeypatch:
     }  # fmt: skip
 
 
+def test_report_only_leaves_the_judgement_to_its_reader(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(project, report_only=True) == 0
+    report = read_report(project)
+    assert report["verdict"] == "failed" and report["primary"]["passed"] is False
+    assert "failed; the report is written, judging it is left to its reader" in capsys.readouterr().err
+    with pytest.raises(GateFailed):
+        evaluate(project)
+
+
+def test_report_only_excuses_the_verdict_and_nothing_else(project: Any) -> None:
+    assert evaluate(project, limit=2, report_only=True) == 0
+    assert read_report(project)["verdict"] == LIMITED
+    (project.paths.adapter / MANIFEST).unlink()
+    with pytest.raises(FinetuneError, match="has no manifest"):
+        evaluate(project, report_only=True)
+
+
 def test_a_limited_run_does_not_pass_even_when_all_is_right(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answer_rightly(monkeypatch, project)
     with pytest.raises(GateFailed, match="limited run, not comparable"):
@@ -163,4 +180,4 @@ def test_the_script_shows_its_help_without_heavy_imports() -> None:
         [sys.executable, "-c", script], cwd=root, capture_output=True, text=True, env={"PYTHONPATH": str(root)}
     )
     assert done.returncode == 0, done.stderr
-    assert "--limit" in done.stdout and "--force" in done.stdout
+    assert all(option in done.stdout for option in ("--limit", "--force", "--report-only"))

@@ -187,10 +187,13 @@ def fenced(text: str) -> list[str]:
 
 def plain(text: object) -> str:
     """`text` on one line with nothing that Markdown or GitHub acts on: markup, HTML, mentions, issue links, URLs."""
-    # An underscore inside a word is no markup, and metric names stay readable.
-    acting = r"[&<>@#`*\[\]|\\~!]|(?<![^\W_])_|_(?![^\W_])"
-    escaped = re.sub(acting, lambda match: f"&#{ord(match[0])};", one_line(text))
-    return escaped.replace("://", "&#58;//").replace("www.", "www&#46;")
+    # GitHub looks for mentions, issues and addresses after the entities are decoded: only a sign between parts them.
+    linking = r"(?i)[@#]|:(?=//)|www(?=\.)|\bGH(?=-\d)"
+    parted = re.sub(linking, lambda match: match[0] + "\u200b", one_line(text).strip())
+    # An underscore inside a word is no markup, and metric names stay readable. Lists and underlines begin a line.
+    acting = r"[&<>@#`*\[\]|\\~!$]|(?<![^\W_])_|_(?![^\W_])|^[-+](?!\S)|^[-=:](?=[-=: ]*$)"
+    escaped = re.sub(acting, lambda match: f"&#{ord(match[0])};", parted)
+    return re.sub(r"^(\d{1,9})([.)])(?!\S)", lambda match: f"{match[1]}&#{ord(match[2])};", escaped)
 
 
 def one_line(text: object) -> str:

@@ -2,42 +2,17 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 
 from finetune.console import say
 from finetune.errors import StorageFault
+from finetune.retry import TRANSIENT, Policy
 
 T = TypeVar("T")
 
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
-"""Statuses that may pass by themselves. 401, 403 and 404 never do and are not tried again."""
-
 PRECONDITION_FAILED = 412
-
-
-@dataclass(frozen=True)
-class Policy:
-    """Exponential backoff with full jitter (Brooker 2015, AWS Architecture Blog)."""
-
-    attempts: int = 6
-    first: float = 1.0
-    """Largest wait before the second attempt, in seconds; it doubles from attempt to attempt."""
-    cap: float = 60.0
-    """Largest wait, in seconds, unless the server asks for more by RateLimit or Retry-After."""
-    longest: float = 330.0
-    """Largest wait a server may ask for; the Hub's rate limits have windows of 300 seconds."""
-
-    def wait(self, attempt: int, error: BaseException) -> float:
-        """Seconds to wait after failed attempt number `attempt` (from 1)."""
-        asked = _asked_wait(error)
-        if asked is not None:
-            return min(asked, self.longest) + random.uniform(0, 1)
-        return random.uniform(0.5, 1.0) * min(self.cap, self.first * 2 ** (attempt - 1))
-
 
 POLICY = Policy()
 pause: Callable[[float], None] = time.sleep
@@ -58,7 +33,7 @@ def wait_or_raise(error: Exception, attempt: int, what: str) -> None:
     """Wait before the next attempt, or raise `error` when it will not pass or attempts are used up."""
     if attempt >= POLICY.attempts or not is_transient(error):
         raise error
-    seconds = POLICY.wait(attempt, error)
+    seconds = POLICY.wait(attempt, asked_wait(error))
     say(f"  {what}: {describe(error)}; attempt {attempt + 1} of {POLICY.attempts} in {seconds:.0f} s")
     pause(seconds)
 
@@ -102,7 +77,7 @@ def describe(error: BaseException) -> str:
     return type(error.__cause__ or error).__name__
 
 
-def _asked_wait(error: BaseException | None) -> float | None:
+def asked_wait(error: BaseException | None) -> float | None:
     """Seconds the server asks to wait: `RateLimit: …;t=` of the Hub, or Retry-After."""
     from huggingface_hub.utils import parse_ratelimit_headers
 

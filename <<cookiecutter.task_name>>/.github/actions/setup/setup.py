@@ -1,0 +1,159 @@
+"""Make .venv in the current folder: EXTRAS=train,demo TORCH_INDEX=… python3 -I .github/actions/setup/setup.py
+
+Packages are installed from pyproject.toml at the versions of constraints.txt. Where the interpreter that runs this file
+has all of them at exactly those versions (a prebuilt runner image), .venv borrows them and nothing is downloaded.
+The project itself is not installed: the workflows run it from the checkout, with PYTHONPATH.
+
+Standard library only. Exit 2: a wrong input or a Python that does not fit; exit 74: the installation failed.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+BAD_INPUT, IO_FAULT = 2, 74
+OLDEST = (3, 11)
+CONSTRAINTS = "constraints.txt"
+
+
+class SetupError(Exception):
+    """Why there is no environment, and what to do; `code` is the exit code."""
+
+    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def requirements(root: Path, extras: list[str]) -> list[str]:
+    """What pyproject.toml asks for: its dependencies and those of `extras`."""
+    import tomllib
+
+    for name in ("pyproject.toml", CONSTRAINTS):
+        if not (root / name).is_file():
+            raise SetupError(f"no {name} in {root}: check the repository out first")
+    try:
+        project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
+        raise SetupError(f"pyproject.toml cannot be read: {error}") from None
+    known = project.get("optional-dependencies", {})
+    if unknown := [extra for extra in extras if extra not in known]:
+        raise SetupError(f"pyproject.toml has no extra {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    return [*project.get("dependencies", []), *(wanted for extra in extras for wanted in known[extra])]
+
+
+def name_of(requirement: str) -> str:
+    """The distribution's name in `requirement`, as written there."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
+
+
+def missing_here(root: Path, wanted: list[str]) -> str:
+    """What keeps this interpreter's packages from being used as they are, or "" if nothing does.
+
+    pip itself answers: without any index it can only accept what is installed, at the pinned versions, down to the
+    requirements of requirements.
+    """
+    asking = [*pip(Path(sys.executable)), "--isolated", "install", "--dry-run", "--no-index", "-q", "-c", CONSTRAINTS]
+    done = subprocess.run([*asking, *wanted], cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    lines = [line for line in done.stderr.splitlines() if line.strip()] or ["pip does not run"]
+    return next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
+
+
+def borrow(root: Path, wanted: list[str]) -> None:
+    """An environment without packages of its own that reads this interpreter's, and calls its tools."""
+    venv = make_venv(root, "--without-pip")
+    folders = [folder for folder in sys.path if Path(folder).name in ("site-packages", "dist-packages")]
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    (venv / "lib" / version / "site-packages" / "borrowed.pth").write_text("\n".join(folders) + "\n", encoding="utf-8")
+    scripts = Path(sysconfig.get_path("scripts")).resolve()
+    for name in {name_of(requirement) for requirement in wanted}:
+        try:
+            files = importlib.metadata.distribution(name).files or []
+        except importlib.metadata.PackageNotFoundError:
+            continue  # asked for on another platform only
+        for tool in (Path(str(file.locate())).resolve() for file in files):
+            if tool.parent == scripts and not (venv / "bin" / tool.name).exists():
+                (venv / "bin" / tool.name).symlink_to(tool)
+
+
+def install(root: Path, wanted: list[str], torch_index: str) -> None:
+    """Download and install `wanted` at the pinned versions; what has to be built is built with pinned tools."""
+    python = make_venv(root) / "bin" / "python"
+    torch = [requirement for requirement in wanted if name_of(requirement) == "torch"]
+    if torch and torch_index:
+        # Nothing but torch itself comes from that index: a name it happens to carry cannot replace a package of PyPI.
+        run_pip(root, python, "--no-deps", "--index-url", torch_index, *torch)
+    run_pip(root, python, *wanted)
+
+
+def make_venv(root: Path, *options: str) -> Path:
+    """A fresh .venv, whatever lay there: a reused runner must not lend a job the packages of an older one."""
+    venv = root / ".venv"
+    if venv.is_symlink() or venv.is_file():
+        venv.unlink()
+    elif venv.exists():
+        shutil.rmtree(venv)
+    done = subprocess.run([sys.executable, "-I", "-m", "venv", *options, str(venv)], check=False)
+    if done.returncode:
+        message = f"{sys.executable} cannot make {venv}, see above; Debian and Ubuntu need: apt install python3-venv"
+        raise SetupError(message, IO_FAULT)
+    return venv
+
+
+def run_pip(root: Path, python: Path, *arguments: str) -> None:
+    # An isolated build takes its tools by the constraints in the environment: by the first name with pip from 25.3 on,
+    # by the second before.
+    pinned = {"PIP_BUILD_CONSTRAINT": CONSTRAINTS, "PIP_CONSTRAINT": CONSTRAINTS}
+    done = subprocess.run(
+        [*pip(python), "install", "--no-cache-dir", "--no-input", "-q", "-c", CONSTRAINTS, *arguments],
+        cwd=root, env={**os.environ, **pinned}, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        version = ".".join(map(str, sys.version_info[:2]))
+        raise SetupError(
+            f"pip failed, its reason stands above; {CONSTRAINTS} was tested with Python 3.11, this is {version} "
+            f"({sys.executable}); a failed download heals when the job is run again", IO_FAULT,
+        )  # fmt: skip
+
+
+def pip(python: Path) -> list[str]:
+    """-I: PYTHONPATH of a workflow would let a file of the checkout stand in for a module that pip imports."""
+    return [str(python), "-I", "-m", "pip", "--disable-pip-version-check"]
+
+
+def set_up(root: Path, extras: list[str], torch_index: str) -> str:
+    """Make the environment; returns what was done, in one line."""
+    if sys.version_info < OLDEST:
+        raise SetupError(f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}")
+    wanted = requirements(root, extras)
+    named = f"base{''.join(f',{extra}' for extra in extras)}"
+    reason = missing_here(root, wanted)
+    if not reason:
+        borrow(root, wanted)
+        return f".venv ({named}): borrowed from {sys.executable}, which has every pinned version"
+    install(root, wanted, torch_index)
+    return f".venv ({named}): installed from {CONSTRAINTS}; {sys.executable} could not lend it: {reason}"
+
+
+def main() -> int:
+    extras = [extra.strip() for extra in os.environ.get("EXTRAS", "").split(",") if extra.strip()]
+    try:
+        print(set_up(Path.cwd(), extras, os.environ.get("TORCH_INDEX", "").strip()))
+    except SetupError as error:
+        # ASCII JSON: whatever the message quotes, it stays one line and starts no other workflow command.
+        print(f"::error title=setup::{json.dumps(str(error))[1:-1].replace('%', '%25')}", flush=True)
+        return error.code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
