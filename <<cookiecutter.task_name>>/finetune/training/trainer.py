@@ -196,6 +196,8 @@ class Run:
             # The path on this disk means nothing to others; the id and commit do.
             peft_config.base_model_name_or_path = self.base.id
             peft_config.revision = self.base.revision if self.base.source == "hub" else None
+            # peft keeps a set, whose order changes with every process; the same adapter has the same bytes.
+            peft_config.target_modules = sorted(peft_config.target_modules)
             # "auto" would ask the Hub whether the vocabulary grew; embeddings are never adapted here.
             trainer.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
             (folder / "README.md").unlink(missing_ok=True)
