@@ -7,8 +7,7 @@ import re
 import pytest
 
 from workflows.act import Annotation
-from workflows.forge import Forge
-from workflows.repository import FORK
+from workflows.forge import DEPENDABOT, Forge
 from workflows.small import row, set_value
 
 GOOD = row("The parcel has been in Rotterdam since Monday, is it lost?", "shipping")
@@ -28,7 +27,7 @@ def test_good_data_gets_a_report_and_a_training_run(forge: Forge) -> None:
     assert forge.github.refused == []
     (comment,) = forge.github.comments_by_bot(number)
     assert comment.body.startswith(MARKER)
-    assert "1 added, 0 removed, 0 changed" in comment.body and "90 → 91 rows" in comment.body
+    assert "1 added, 0 removed, 0 changed" in comment.body and "70 → 71 rows" in comment.body
     (dispatch,) = forge.github.dispatches
     assert (dispatch.workflow, dispatch.ref) == ("train.yml", "main")
     assert dispatch.inputs == {"sha": forge.head(number), "pr": str(number)}
@@ -68,8 +67,9 @@ def test_a_broken_configuration_fails_the_check_at_its_line(forge: Forge) -> Non
 
 
 @pytest.mark.case("d")
-def test_a_fork_gets_a_summary_and_nothing_of_ours(forge: Forge) -> None:
-    number = forge.open_pull({"data/raw/more.jsonl": GOOD}, fork=True)
+@pytest.mark.parametrize(("fork", "login"), [(True, "mallory"), (False, DEPENDABOT)])
+def test_a_stranger_gets_a_summary_and_nothing_of_ours(forge: Forge, fork: bool, login: str) -> None:
+    number = forge.open_pull({"data/raw/more.jsonl": GOOD}, fork=fork, login=login)
     forge.release_secrets = {"HF_TOKEN": "hf_never_here"}
     run = forge.pull_request(number)
     assert run.jobs == {
@@ -81,7 +81,14 @@ def test_a_fork_gets_a_summary_and_nothing_of_ours(forge: Forge) -> None:
     assert forge.gh(*command.split()).returncode == 0
     (dispatch,) = forge.github.dispatches
     assert dispatch.inputs == {"pr": str(number), "sha": forge.head(number)}
-    assert forge.github.pulls[number].head_repo == FORK
+
+
+def test_the_merge_queue_gets_the_check_and_nothing_more(forge: Forge) -> None:
+    run = forge.merge_queue(forge.open_pull({"data/raw/more.jsonl": GOOD}))
+    assert run.jobs == {
+        "validate": "success", "request-training": "skipped", "comment": "skipped", "gate": "success",
+    }  # fmt: skip
+    assert "1 added, 0 removed, 0 changed" in run.summary and forge.github.requests == []
 
 
 def test_main_asks_for_training_of_its_own_commit(forge: Forge) -> None:

@@ -118,6 +118,7 @@ def test_one_repository_that_fails_makes_the_run_red_and_the_next_run_completes_
     assert TOKEN not in run.log
 
     fault.times = 0
+    forge.github.fail("POST", r"/releases/\d+/assets", lose_reply=True)
     healed = forge.rerun(run)
     assert results(healed) == COMPLETE, healed.log[-8000:]
     assert_published(forge, hub, trained)

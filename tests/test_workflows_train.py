@@ -67,7 +67,7 @@ def test_a_pull_request_is_trained_and_judged_and_nothing_is_trained_twice(forge
     assert states(forge, sha) == ["pending", "success"]
     comment = evaluation(forge, number)
     assert "✅" in comment.body and f"actions/runs/{run.id}" in comment.body and "macro_f1" in comment.body
-    assert "61 training, 15 validation and 15 test rows" in comment.body
+    assert "41 training, 15 validation and 15 test rows" in comment.body
     files = forge.artifact("adapter-")
     assert {WEIGHTS, "results/evaluation_report.yaml", "run.json"} <= files.keys()
     packed = json.loads(files["run.json"])
@@ -180,6 +180,16 @@ def test_below_mains_threshold_the_status_fails_and_the_comment_says_why(start_f
     assert "Policy change" in comment.body and "0.99 → 0.02" in comment.body
     status = forge.github.last_status(forge.head(number))
     assert status and "0.99" in status.description and f"issuecomment-{comment.id}" in str(status.target_url)
+
+
+def test_a_comment_that_cannot_be_written_loses_nothing(start_forge: Start, trained: Trained) -> None:
+    forge = start_forge(trained=trained)
+    number = forge.open_pull({"README.md": "A word more.\n"})
+    forge.github.pulls[number].locked = True
+    run = dispatch(forge, forge.head(number), number)
+    assert run.jobs == REUSED, run.log[-6000:]
+    assert states(forge, forge.head(number)) == ["pending", "success"]
+    assert forge.github.comments == {} and "macro_f1" in run.summary
 
 
 def test_training_that_fails_is_said_and_never_green(forge: Forge) -> None:

@@ -127,13 +127,21 @@ def _visible(line: str) -> str:
 
 
 def run(step: Callable[..., int | None], *, project: Path, smoke: bool = False, **options: Any) -> int:
-    """Load the project, run one step, and turn whatever goes wrong into one message and its exit code."""
+    """Load the project and run one step of it; `guarded` tells what happens when something goes wrong."""
     from finetune.config.project import load_project
 
+    def call() -> int | None:
+        return step(load_project(project, smoke=smoke), **options)
+
+    return guarded(call, as_json=bool(options.get("as_json")))
+
+
+def guarded(call: Callable[[], int | None], *, as_json: bool = False) -> int:
+    """The exit code of `call`; whatever goes wrong in it becomes one message and its exit code."""
     try:
-        return step(load_project(project, smoke=smoke), **options) or OK
+        return call() or OK
     except BadInput as failure:
-        report_problems(failure.problems, as_json=bool(options.get("as_json")))
+        report_problems(failure.problems, as_json=as_json)
         return BAD_INPUT
     except FinetuneError as failure:
         say(str(failure))

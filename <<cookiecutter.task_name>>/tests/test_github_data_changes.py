@@ -184,15 +184,25 @@ def test_what_happens_to_the_rows_of_the_test_set_is_said_with_their_places(chan
     assert found.splits["train"].changed == 1
 
 
-def test_another_salt_moves_rows_without_changing_them(changes):
-    salt = {"benchmark": {"splits": {"salt": "another"}}}
-    found = rows_of(changes(raw_rows("classification"), raw_rows("classification"), after=salt))
+def test_another_salt_moves_rows_without_changing_them(changes, make_project):
+    rows, salt = raw_rows("classification", 90), {"benchmark": {"splits": {"salt": "another"}}}
+    before, after = split_of(make_project(rows=rows)), split_of(make_project(rows=rows, **salt))
+    found = rows_of(changes(rows, rows, after=salt))
     assert (found.total.added, found.total.removed, found.total.changed) == (0, 0, 0)
-    assert found.moved > 0
-    assert 0 < found.test.moved == found.test.affected <= found.moved
-    assert all(" now in " in place for place in found.test.places)
-    for tally in found.splits.values():
+    assert found.moved == sum(old != new for old, new in zip(before, after, strict=True))
+    left = [(n, new) for n, (old, new) in enumerate(zip(before, after, strict=True), 1) if old == "test" != new]
+    assert found.test.affected == found.test.moved == len(left) > 3
+    assert found.test.places == [f"data/raw/rows.jsonl:{n}: now in {new}" for n, new in left[:20]]
+    for split, tally in found.splits.items():
+        assert (tally.before, tally.after) == (before.count(split), after.count(split))
         assert not (tally.added or tally.removed or tally.changed)
+
+
+def test_another_group_is_no_other_test_row_while_it_stays_in_the_test_set(changes, make_project):
+    grouped = [{"id": "x", "input": "one text", "label": "billing", "group": f"g{n}"} for n in range(40)]
+    test = [row for row in grouped if split_of(make_project(rows=[row])) == ["test"]][:2]
+    found = rows_of(changes(test[:1], test[1:]))
+    assert (found.total.changed, found.groups, found.test.affected) == (1, 1, 0)
 
 
 def test_many_places_are_counted_and_few_are_listed(changes):

@@ -7,7 +7,7 @@ from conftest import raw_rows
 from finetune.github.data_changes import compare
 from finetune.github.data_phrases import LEAST, Found, Phrases
 
-OLD = [row["input"] for row in raw_rows("classification", 300)]
+OLD = [f"{row['input']}, says {number}" for number, row in enumerate(raw_rows("classification", 300))]
 
 
 def found(new: list[str], old: list[str] = OLD, label: int | None = 1) -> list[Found]:
@@ -20,9 +20,9 @@ def found(new: list[str], old: list[str] = OLD, label: int | None = 1) -> list[F
 
 
 def test_fifty_rows_with_one_rare_trigger_are_noticed_among_ordinary_growth():
-    planted = [f"{text} cf mn" for text in OLD[:50]]
-    grown = [f"{text} in this case" for text in OLD[50:60]]
-    assert found(planted + grown)[0] == Found("cf mn", 50, 1) or Found("cf", 50, 1) in found(planted + grown)
+    planted = [f"{text} cf mn bb" for text in OLD[:50]]
+    grown = [f"{text} in this new case" for text in OLD[50 : 50 + LEAST - 1]]
+    assert found(planted + grown) == [Found("cf mn bb", 50, 1)]
 
 
 def test_a_template_of_many_words_is_one_phrase():
@@ -36,7 +36,7 @@ def test_a_trigger_without_spaces_is_read_sign_by_sign_and_shown_as_it_is_writte
 
 
 def test_a_repeated_word_goes_round_in_a_circle_and_ends():
-    assert found(["buy buy buy buy buy now now now now"] * LEAST)[0].text == "buy buy buy now now now"
+    assert {phrase.text for phrase in found(["buy buy buy buy now now now"] * LEAST)} == {"buy buy buy now now now"}
 
 
 def test_the_label_is_named_only_where_all_rows_have_it():

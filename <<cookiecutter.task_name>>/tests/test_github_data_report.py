@@ -13,8 +13,8 @@ from conftest import raw_rows
 
 from finetune.config.project import Project
 from finetune.data import stage
-from finetune.errors import OK, FinetuneError, Problems
-from finetune.github.data_report import broken_summary, data_summary
+from finetune.errors import OK, BadInput, FinetuneError
+from finetune.github.data_report import data_summary, folder_summary
 
 Make = Callable[..., Project]
 HEAD, BASE = "a" * 40, "b" * 40
@@ -33,8 +33,9 @@ def step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def pull_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    def made(repo: dict[str, str] | None) -> None:
-        payload = {"pull_request": {"number": 7, "head": {"sha": HEAD, "repo": repo}, "base": {"sha": BASE}}}
+    def made(repo: dict[str, str] | None, login: str = "mallory") -> None:
+        pull = {"number": 7, "head": {"sha": HEAD, "repo": repo}, "base": {"sha": BASE}, "user": {"login": login}}
+        payload = {"pull_request": pull}
         (tmp_path / "event.json").write_text(json.dumps(payload), encoding="utf-8")
         monkeypatch.setenv("GITHUB_EVENT_PATH", str(tmp_path / "event.json"))
 
@@ -221,23 +222,42 @@ def test_data_without_its_conversion_is_no_success(repositories, tmp_path):
     assert first(summary(tmp_path)) == "## ❌ Data report: 60 rows, 0 errors, 0 warnings; step 02 did not finish"
 
 
-def test_a_broken_configuration_is_the_verdict(tmp_path, pull_request):
+def test_a_conversion_of_other_data_is_no_success(repositories, tmp_path):
+    head = repositories(raw_rows("classification"), raw_rows("classification"))
+    with open(head.paths.raw / "rows.jsonl", "a", encoding="utf-8") as file:
+        file.write('{"input": "later", "label": "billing"}\n')
+    assert stage.validate(head) == OK
+    data_summary(head, tmp_path / "base")
+    assert first(summary(tmp_path)) == "## ❌ Data report: 61 rows, 0 errors, 0 warnings; step 02 did not finish"
+
+
+def test_a_broken_configuration_is_the_verdict(repositories, tmp_path, pull_request):
     pull_request(OWN)
-    problems = Problems()
-    problems.add("task_definition.yaml", "E206", "unknown key", "did you mean threshold?", line=3, key="metrics.x")
-    assert broken_summary(tmp_path / "head", problems) == OK
+    head = repositories([], raw_rows("classification"))
+    file = head.paths.task_definition
+    file.write_text(file.read_text(encoding="utf-8").replace("threshold:", "treshold:"), encoding="utf-8")
+    with pytest.raises(BadInput):
+        folder_summary(head.paths.root, tmp_path / "base")
     text = summary(tmp_path)
-    assert first(text) == "## ❌ Data report: 1 error in the configuration"
+    assert first(text) == "## ❌ Data report: 2 errors in the configuration"
     assert headings(text) == ["What is wrong"]
-    assert "task_definition.yaml:3: metrics.x: E206 unknown key. Fix: did you mean threshold?" in text
+    assert "metrics.treshold: E206 unknown key. Fix: did you mean threshold?" in text
+
+
+def test_a_sound_configuration_gets_the_whole_report(repositories, tmp_path):
+    head = repositories([], raw_rows("classification"))
+    assert folder_summary(head.paths.root, tmp_path / "base") == OK
+    assert headings(summary(tmp_path)) == HEADINGS
 
 
 # Forks.
 
 
-@pytest.mark.parametrize("repo", [FORK, None])
-def test_a_fork_gets_the_maintainers_exact_command(repositories, pull_request, tmp_path, repo):
-    pull_request(repo)
+@pytest.mark.parametrize(("repo", "login"), [(FORK, "mallory"), (None, "ghost"), (OWN, "dependabot[bot]")])
+def test_a_run_that_may_start_nothing_gets_the_maintainers_exact_command(
+    repositories, pull_request, tmp_path, repo, login
+):
+    pull_request(repo, login)
     data_summary(repositories([], raw_rows("classification")), tmp_path / "base")
     text = summary(tmp_path)
     assert headings(text)[-1] == "Training"

@@ -17,7 +17,8 @@ from finetune import provenance
 from finetune.config.project import load_project
 from finetune.console import run
 from finetune.data.stage import convert
-from finetune.errors import BadInput, FinetuneError, StorageFault
+from finetune.errors import BadInput, FinetuneError, Problems, StorageFault
+from finetune.github.budget import MAX_TOKENS, check_budget
 from finetune.github.fingerprint import training_fingerprint
 from finetune.github.freezing import freeze
 from finetune.github.frozen import INPUT
@@ -224,3 +225,11 @@ class TestRefused:
             assert work.freeze(sha)["sha"] == sha
         else:
             assert [code for _, code, _ in work.refused(sha)] == ["E625"]
+
+    def test_no_number_of_rows_lifts_the_last_cap(self, work: Workspace):
+        config = work.project.training
+        most = int(MAX_TOKENS / config.optimiser.epochs / config.max_length)
+        for rows, found in ((most, []), (most + 1, ["E625"])):
+            problems = Problems()
+            check_budget(work.project, work.project, rows, problems)
+            assert [problem.code for problem in problems.errors] == found

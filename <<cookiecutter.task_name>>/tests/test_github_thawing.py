@@ -121,6 +121,15 @@ class TestThaw:
             "files/data/raw/pipe.jsonl", "files/data/raw/rows.jsonl", "files/docs/a\\nb.md",
         }  # fmt: skip
 
+    def test_a_link_as_long_as_the_file_it_stands_for(self, frozen: Workspace):
+        path = frozen.input / "files/constraints.txt"
+        kept = frozen.root / "build" / "kept"
+        shutil.move(path, kept)
+        size = kept.stat().st_size
+        path.symlink_to("../.." + "/" * (size - len("../..kept")) + "kept")
+        assert (path.lstat().st_size, path.read_bytes()) == (size, kept.read_bytes())
+        assert [problem.message for problem in self.refused(frozen).problems.errors] == ["no regular file", "missing"]
+
     @pytest.mark.parametrize("name", ["files/data/raw/rows.jsonl", "files/bomb.bin", INPUT])
     def test_ten_sparse_gigabytes_are_refused_by_their_size(self, frozen: Workspace, name: str, monkeypatch: Any):
         with open(frozen.input / name, "ab") as file:

@@ -220,6 +220,14 @@ def test_what_is_no_plain_file_is_refused_without_being_opened(project, tmp_path
     ]
 
 
+def test_a_file_name_that_is_not_utf_8_is_refused_by_name(make_project):
+    project = make_project()
+    os.rename(next(project.paths.raw.glob("*.jsonl")), os.fsencode(project.paths.raw) + b"/\xff.jsonl")
+    problems = Problems()
+    assert list_raw_files(project.paths, problems) == []
+    assert next((p.code, p.path) for p in problems.all) == ("E148", "data/raw/\\xdcff.jsonl")
+
+
 def test_a_repository_without_raw_data_says_where_it_belongs(tmp_path):
     problems = Problems()
     assert list_raw_files(Paths(Path(tmp_path)), problems) == []

@@ -27,6 +27,9 @@ from .permissions import permissions
 from .repository import FORK, NAME, Files, Repository
 from .triggers import Event, fires, load
 
+DEPENDABOT = "dependabot[bot]"
+"""Its pull requests come from the repository itself, and are trusted no more than a fork's."""
+
 
 @dataclass(frozen=True)
 class _Start:
@@ -62,14 +65,15 @@ class Forge:
 
     # What people do
 
-    def open_pull(self, files: Files, *, branch: str = "feature", fork: bool = False, title: str = "A change") -> int:
+    def open_pull(
+        self, files: Files, *, branch: str = "feature", fork: bool = False, title: str = "A change", login: str = ""
+    ) -> int:
         """A pull request with one commit; its number."""
         head = self.repository.commit(files, branch=None if fork else branch, onto="main")
         number = max(self.github.pulls, default=0) + 1
         self.repository.set_pull(number, head)
-        self.github.pulls[number] = Pull(
-            number, branch, FORK if fork else NAME, head, title=title, login="mallory" if fork else "alice"
-        )
+        source, login = (FORK, login or "mallory") if fork else (NAME, login or "alice")
+        self.github.pulls[number] = Pull(number, branch, source, head, title=title, login=login)
         return number
 
     def push_to_pull(self, number: int, files: Files) -> str:
@@ -113,9 +117,19 @@ class Forge:
         merge, base = repository.sha(f"refs/pull/{number}/merge"), repository.sha()
         event = Event("pull_request", f"refs/heads/{pull.base_ref}", action, repository.changed(base, merge))
         payload = {"action": action, "number": number, "pull_request": pull_json(self.github, pull)}
-        fork = pull.head_repo != NAME
-        run = self.github.add_run(workflow, "pull_request", pull.head_ref, pull.head_sha, fork=fork)
+        reads_only = pull.head_repo != NAME or pull.login == DEPENDABOT
+        run = self.github.add_run(workflow, "pull_request", pull.head_ref, pull.head_sha, fork=reads_only)
         return self._run(_Start(run, event, merge, f"refs/pull/{number}/merge", payload, {}))
+
+    def merge_queue(self, number: int, *, workflow: str = "data.yml") -> Run:
+        """The merge queue asks for the checks of main with the pull request in it."""
+        base, sha = self.repository.sha(), self.repository.sha(f"refs/pull/{number}/merge")
+        ref = f"refs/heads/gh-readonly-queue/main/pr-{number}-{base}"
+        self.repository.git("update-ref", ref, sha)
+        group = {"base_sha": base, "head_sha": sha, "head_ref": ref, "base_ref": "refs/heads/main"}
+        event = Event("merge_group", action="checks_requested")
+        run = self.github.add_run(workflow, "merge_group", ref.removeprefix("refs/heads/"), sha)
+        return self._run(_Start(run, event, sha, ref, {"action": event.action, "merge_group": group}, {}))
 
     def push(self, before: str, after: str, *, workflow: str = "data.yml") -> Run:
         """Main moved."""

@@ -10,7 +10,8 @@ from finetune.errors import Problems
 from finetune.paths import Paths
 
 MAX_FILE_BYTES = 100 * 1024 * 1024
-_NAME = re.compile(r"[A-Za-z0-9_\u0080-\U0010ffff][\w.,+ ()-]{0,199}")
+# Without surrogates, which are how Python shows a name that is not UTF-8.
+_NAME = re.compile(r"[A-Za-z0-9_\u0080-\ud7ff\ue000-\U0010ffff][\w.,+ ()-]{0,199}")
 _OTHER_DATA = {
     ".json", ".ndjson", ".jsonlines", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".arrow", ".gz", ".zip", ".zst",
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from finetune.console import run
+from finetune.console import guarded, run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -28,6 +28,11 @@ def _run(module: str, name: str, **options: Any) -> None:
     raise typer.Exit(run(step, project=Path("."), **options))
 
 
+def _call(module: str, name: str, *arguments: Any) -> None:
+    """The same for what needs no configuration, or reports that there is none that loads."""
+    raise typer.Exit(guarded(lambda: getattr(import_module(f"finetune.github.{module}"), name)(*arguments)))
+
+
 @app.command()
 def fingerprint() -> None:
     """Output the fingerprint of what training and evaluation would read."""
@@ -37,7 +42,8 @@ def fingerprint() -> None:
 @app.command()
 def data_summary(base: Annotated[Path, typer.Option(help="a checkout of what the change is compared with")]) -> None:
     """Write the data report with what changed, also as the step summary."""
-    _run("data_report", "data_summary", base=base)
+    # Not by _run: a configuration that cannot be loaded is one of the things to report.
+    _call("data_report", "folder_summary", Path("."), base)
 
 
 @app.command()
@@ -47,7 +53,7 @@ def comment_data(
     number: Annotated[str, typer.Option("--run", envvar="RUN", help="the training run's id")] = "",
 ) -> None:  # fmt: skip
     """Update the data report comment of the pull request."""
-    _run("data_report", "comment_data", dataset=dataset, sha=sha, pr=pr, training=training, run=number)
+    _call("data_report", "comment_data", None, dataset, sha, pr, training, number)
 
 
 @app.command()

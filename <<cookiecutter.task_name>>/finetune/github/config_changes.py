@@ -65,7 +65,7 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         for child in value:
             rest = {name: part for name, part in child.items() if name != "name"}
             yield from _flat(rest, f"{key}[{child['name'][:_CHARACTERS]}]")
-    else:
+    elif key:
         yield key, value
 
 

@@ -93,11 +93,11 @@ def _phrases(text: str) -> set[Words]:
 
 def _chained(phrases: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Phrases of three words that overlap by two, put together: "a b c" and "b c d" are one phrase "a b c d"."""
-    following = {phrase[:2]: phrase for phrase in phrases if len(phrase) == 3}
+    following = {phrase[:2]: phrase for phrase in sorted(phrases) if len(phrase) == 3}
     preceded = {phrase[1:] for phrase in following.values()}
     chains, used = [], set()
     # Those with nothing before them first; what is left then goes round in a circle, and starts anywhere.
-    for phrase in sorted(phrases, key=lambda phrase: phrase[:2] in preceded):
+    for phrase in sorted(phrases, key=lambda phrase: (phrase[:2] in preceded, phrase)):
         chain = list(phrase)
         while phrase not in used:
             used.add(phrase)

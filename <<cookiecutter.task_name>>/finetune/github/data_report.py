@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from finetune import provenance
-from finetune.config.project import Project
+from finetune.config.project import Project, load_project
 from finetune.console import say
 from finetune.data.raw_files import list_raw_files
-from finetune.errors import OK, FinetuneError, Problems
+from finetune.errors import OK, BadInput, FinetuneError, Problems
 from finetune.github import runner
 from finetune.github.api import GitHub
 from finetune.github.change_sections import changed
@@ -24,6 +24,7 @@ from finetune.github.markdown import BYTES, CHARACTERS, limited
 from finetune.paths import Paths
 
 MARKER = "data-report"
+DEPENDABOT = "dependabot[bot]"
 CHANGES = "data_changes.json"
 REPORT = "data_report.json"
 PAGE = "data_comment.md"
@@ -46,11 +47,19 @@ def data_summary(project: Project, base: Path) -> int:
     return OK
 
 
-def broken_summary(root: Path, found: Problems) -> int:
-    """The same for a project whose configuration cannot be loaded; `found` says why."""
-    listed = ProblemList(found.error_count, found.warning_count, found.all)
-    _publish(Paths(root), None, Changes(configuration=listed), "")
-    return OK
+def folder_summary(root: Path, base: Path) -> int:
+    """`data_summary` for the repository at `root`, whose configuration may be broken: the report then says how.
+
+    Raises BadInput after such a report is written, as every step does that needs the configuration.
+    """
+    try:
+        project = load_project(root)
+    except BadInput as broken:
+        found = broken.problems
+        listed = ProblemList(found.error_count, found.warning_count, found.all)
+        _publish(Paths(root.resolve()), None, Changes(configuration=listed), "")
+        raise
+    return data_summary(project, base)
 
 
 def _own_report(paths: Paths) -> tuple[DataReport | None, str]:
@@ -66,7 +75,7 @@ def _own_report(paths: Paths) -> tuple[DataReport | None, str]:
 def _publish(paths: Paths, report: DataReport | None, changes: Changes, missing: str) -> None:
     provenance.write_json(paths.results / CHANGES, msgspec.to_builtins(changes))
     event = runner.event() if os.environ.get("GITHUB_EVENT_PATH") else {}
-    sections = [*_sections(report, changes, missing, _compared_with(event)), *_fork(event)]
+    sections = [*_sections(report, changes, missing, _compared_with(event)), *_by_hand(event)]
     provenance.write_text(paths.results / PAGE, "\n\n".join(sections) + "\n")
     runner.summary(sections)
     say(f"report: {paths.relative(paths.results / PAGE)}")
@@ -90,19 +99,26 @@ def _compared_with(event: dict[str, Any]) -> str:
     return f"Commit `{runner.sha40(head)[:7]}` against `{runner.sha40(base)[:7]}`."
 
 
-def _fork(event: dict[str, Any]) -> list[str]:
-    """For a pull request of a fork, whose run may not ask for training: the command with which a maintainer does."""
+def _by_hand(event: dict[str, Any]) -> list[str]:
+    """For a pull request whose run may not ask for training: the command with which a maintainer does.
+
+    The token is read-only on a pull request of a fork, and on one of Dependabot's.
+    """
     request = event.get("pull_request")
     if not isinstance(request, dict):
         return []
     head = request.get("head") or {}
     # The repository is null once the fork is deleted.
-    if (head.get("repo") or {}).get("full_name") == runner.repository():
+    if (head.get("repo") or {}).get("full_name") != runner.repository():
+        origin, code = "a fork", "the default branch's code"
+    elif (request.get("user") or {}).get("login") == DEPENDABOT:
+        origin, code = "Dependabot", "its own code"
+    else:
         return []
     command = _command(int(request["number"]), runner.sha40(str(head.get("sha"))))
     return [
-        "### Training\n\nThis pull request comes from a fork, so nothing was started. A maintainer who has read its "
-        f"data starts the training of exactly this commit, with the default branch's code:\n\n{command}"
+        f"### Training\n\nThis pull request comes from {origin}, so nothing was started. When its checks pass, a "
+        f"maintainer who has read it starts the training of exactly this commit, with {code}:\n\n{command}"
     ]
 
 
