@@ -131,16 +131,18 @@ def test_what_a_fork_may_not_bring_is_refused_by_name(forge: Forge) -> None:
             "data/raw/link.jsonl": Entry(LINK, b"/etc/passwd"),
             "data/raw/run.jsonl": Entry(EXECUTABLE, GOOD.encode()),
             "data/raw/$(id).jsonl": GOOD,
-            "data/raw/pointer.jsonl": "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
         },
         fork=True,
     )  # fmt: skip
-    run = dispatch(forge, forge.head(number), number)
-    assert run.jobs == REFUSED, run.log[-6000:]
-    refused = " ".join(f"{found.file} {found.message}" for found in run.annotations if found.kind == "error")
-    for name in ("link.jsonl", "run.jsonl", "$(id).jsonl", "pointer.jsonl"):
-        assert name in refused
-    assert states(forge, forge.head(number)) == ["error"]
+    # What only its content tells is looked at once the tree has nothing against it: until then nothing is downloaded.
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
+    second = forge.open_pull({"data/raw/pointer.jsonl": pointer}, fork=True)
+    for pull, names in ((number, ("link.jsonl", "run.jsonl", "$(id).jsonl")), (second, ("pointer.jsonl",))):
+        run = dispatch(forge, forge.head(pull), pull)
+        assert run.jobs == REFUSED, run.log[-6000:]
+        refused = " ".join(f"{found.file} {found.message}" for found in run.annotations if found.kind == "error")
+        assert all(name in refused for name in names), refused
+        assert states(forge, forge.head(pull)) == ["error"]
 
 
 @pytest.mark.case("f")
