@@ -60,8 +60,10 @@ def test_a_broken_configuration_fails_the_check_at_its_line(forge: Forge) -> Non
     text = forge.repository.read("task_definition.yaml")
     number = forge.open_pull({"task_definition.yaml": set_value(text, "task_type", "clasification")})
     run = forge.pull_request(number)
-    assert (run.jobs["validate"], run.jobs["gate"]) == ("failure", "failure")
+    assert run.jobs == {"validate": "failure", "request-training": "skipped", "comment": "success", "gate": "failure"}
     assert forge.github.dispatches == []
+    (comment,) = forge.github.comments_by_bot(number)
+    assert "❌" in comment.body and "task_type" in comment.body
     (place,) = errors(run.annotations)
     assert place == ("task_definition.yaml", text.splitlines().index("task_type: classification") + 1)
 
