@@ -1,4 +1,7 @@
-"""Answers that would break or escape the repository: refused with their sentence, nothing left on disk."""
+"""Answers that would break or escape the repository: refused with their sentence, nothing left on disk.
+
+K1 to K12 as people meet them, on the command line, are in test_bad_answers.py; here are further ones and any text.
+"""
 
 from __future__ import annotations
 
@@ -18,31 +21,14 @@ from conftest import Bake, BakedProject
 from test_hooks import pre
 
 HOSTILE = [
-    ("K1", {"task_name": "../../evil"}, "task_name"),
     ("K2", {"task_name": "/tmp/llm-ft-template-abs"}, "task_name"),
-    ("K3", {"task_name": "a/b"}, "task_name"),
-    ("K4", {"task_name": ".git"}, "task_name"),
-    ("K5", {"task_name": ""}, "task_name"),
     ("K5 blank", {"task_name": "   "}, "task_name"),
-    ("K6 quote", {"task_name": 'a"b'}, "task_name"),
     ("K6 newline", {"task_name": "a\npermissions: write-all"}, "task_name"),
     ("K6 description", {"description": 'a"\npermissions: write-all'}, "description"),
     ("K7", {"task_name": "${{ github.event.issue.title }}"}, "task_name"),
-    ("K7 description", {"description": "${{ github.event.issue.title }}"}, "description"),
-    ("K8", {"description": "{{ 1/0 }}"}, "description"),
-    ("K8 raw", {"description": "{% raw %}"}, "description"),
-    ("K9", {"hub_namespace": "n" * 90}, "hub_namespace"),
     ("K9 name", {"task_name": "n" * 300}, "task_name"),
-    ("K10 keyword", {"task_name": "class"}, "task_name"),
-    ("K10 identifier", {"task_name": "1st-task"}, "task_name"),
     ("K11 emoji", {"task_name": "router\U0001f600"}, "task_name"),
-    ("K11 RTL", {"task_name": "\u05e0\u05ea\u05d1"}, "task_name"),
-    ("K11 description", {"description": "routes \U0001f600"}, "description"),
-    ("K11 override", {"description": "routes \u202eevil"}, "description"),
-    ("K12 comma", {"labels": "billing, shipping", "sample_data": False}, "labels"),
     ("K12 colon", {"labels": "a: b: c; d: e", "sample_data": False}, "labels"),
-    ("K12 hash", {"labels": "a#b: c; d: e", "sample_data": False}, "labels"),
-    ("K12 commas for semicolons", {"labels": "a: one, b: two", "sample_data": False}, "labels"),
     ("dot dot", {"task_name": ".."}, "task_name"),
     ("backslash", {"task_name": "a\\b"}, "task_name"),
     ("space", {"task_name": "my task"}, "task_name"),

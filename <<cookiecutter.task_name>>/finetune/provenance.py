@@ -44,7 +44,8 @@ def tree_digest(directory: Path) -> str:
     return digest({p.relative_to(directory).as_posix(): sha256(p) for p in files})
 
 
-def _replace_atomically(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` under a temporary name in the same folder, then rename."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp")
     try:
@@ -61,7 +62,7 @@ def _replace_atomically(path: Path, data: bytes) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with LF under a temporary name, then rename."""
-    _replace_atomically(path, text.encode("utf-8"))
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -121,3 +121,15 @@ def test_the_ends_of_a_range_are_inside(
     machine()
     check(make_project(base=True, training={"optimiser": {"learning_rate": 0.1, "epochs": 1}}))
     assert "W224" not in capsys.readouterr().err
+
+
+def test_c28_a_longer_row_than_the_model_was_trained_for_is_an_error(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    machine()
+    context = {"generation": {"context": 4096}}
+    check(make_project(base=True, training={"max_length": 2048}, benchmark=context))
+    assert "max_length 2048 of 2048 positions" in capsys.readouterr().err
+    with pytest.raises(BadInput) as failure:
+        check(make_project(training={"max_length": 2049}, benchmark=context))
+    assert [(p.code, p.key) for p in failure.value.problems.errors] == [("E226", "max_length")]

@@ -101,6 +101,8 @@ class Data(Section):
     imbalance_policy: Literal["warn", "error"] = "warn"
     duplicates: Literal["warn", "error"] = "warn"
     """What an exact duplicate row is. A conflicting one is always an error."""
+    personal_data: Literal["warn", "error", "ignore"] = "warn"
+    """What an e-mail address, phone or card number, IBAN or Taiwan national ID in a text is."""
     balance: Literal["none", "oversample", "weights"] = "none"
     """How the training split is balanced; validation and test are never touched."""
 

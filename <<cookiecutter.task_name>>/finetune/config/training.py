@@ -27,7 +27,8 @@ class BaseModelConfig(Section):
 
     @model_validator(mode="after")
     def _known_place(self) -> BaseModelConfig:
-        if not _LOCAL.fullmatch(self.id) and not is_hub_id(self.id):
+        # "models" is no owner on the Hub: such an id is a mistyped folder.
+        if not _LOCAL.fullmatch(self.id) and (not is_hub_id(self.id) or self.id.startswith("models/")):
             message = f"{self.id[:100]!r} is neither a Hub id nor a folder below models/base/"
             raise wrong("E223", message, "write owner/name", "id")
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}", self.revision) or ".." in self.revision:

@@ -47,6 +47,8 @@ def diagnose(line: bytes, offset: int, failure: Exception) -> Fault:
 
 
 def _malformed(line: bytes, at: int, complaint: str) -> Fault:
+    if "trailing characters" in complaint:
+        at -= 1  # here alone the parser counts the sign that it refuses
     column = len(line[:at].decode("utf-8", "replace")) + 1
     if "trailing characters" in complaint:
         rest = line[at:].lstrip(b", \t")

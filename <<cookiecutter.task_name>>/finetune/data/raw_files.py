@@ -10,8 +10,7 @@ from finetune.errors import Problems
 from finetune.paths import Paths
 
 MAX_FILE_BYTES = 100 * 1024 * 1024
-# Without surrogates, which are how Python shows a name that is not UTF-8.
-_NAME = re.compile(r"[A-Za-z0-9_\u0080-\ud7ff\ue000-\U0010ffff][\w.,+ ()-]{0,199}")
+_NAME = re.compile(r"\w[\w.,+ ()-]{0,199}")
 _OTHER_DATA = {
     ".json", ".ndjson", ".jsonlines", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".arrow", ".gz", ".zip", ".zst",
 }  # fmt: skip
@@ -33,6 +32,9 @@ def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:
     folder = "data/raw"
     if paths.raw.is_symlink() or not paths.raw.is_dir():
         problems.add(folder, "E143", "data/raw is not a folder", "put the records into data/raw/*.jsonl")
+        return []
+    if not paths.raw.resolve().is_relative_to(paths.root.resolve()):
+        problems.add(folder, "E220", "leads out of the repository through a symbolic link", "put the data itself there")
         return []
     files: list[Path] = []
     spelled: dict[str, str] = {}

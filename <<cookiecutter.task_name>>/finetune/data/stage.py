@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -20,6 +20,7 @@ from finetune.data.checks import Checks
 from finetune.data.raw_files import list_raw_files
 from finetune.data.records import Record, RecordReader
 from finetune.data.report import build_report, write_data_report
+from finetune.data.row_checks import RowChecks
 from finetune.data.splits import SPLITS, check_overlap
 from finetune.errors import BAD_INPUT, OK, Problems
 
@@ -36,6 +37,7 @@ class RawData:
     files: list[Path]
     facts: dict[str, dict[str, Any]]
     problems: Problems
+    row_checks: dict[str, Any] = field(default_factory=dict)
 
 
 def validate(project: Project, as_json: bool = False) -> int:
@@ -146,15 +148,18 @@ def _scan(project: Project, raw: RawData, writer: ChatWriter | None) -> tuple[Re
     """One pass over all records: read, check, split, and write where a writer is given."""
     reader = RecordReader(project.task, raw.problems)
     checks = Checks(project.task, project.benchmark.splits, raw.problems)
+    rows = RowChecks(project, raw.problems)
     for file in raw.files:
         name = _name(file)
         before = reader.lines
         for record in _watched(reader.read(file, name), name, file):
             split = checks.add(record)
+            rows.add(record)
             if writer is not None and not raw.problems.error_count:
                 writer.write(record, split)
         raw.facts[name]["rows"] = reader.lines - before
     checks.finish()
+    raw.row_checks = rows.finish()
     return reader, checks
 
 
@@ -203,6 +208,7 @@ def _write_report(project: Project, raw: RawData, reader: RecordReader, checks: 
         max_imbalance=task.data.max_imbalance, raw=raw.facts, inputs=_digests(project, raw), rows_read=reader.lines,
         checks=checks, problems=raw.problems,
     )  # fmt: skip
+    report["row_checks"] = raw.row_checks
     write_data_report(project.paths, report)
     return report
 

@@ -22,7 +22,7 @@ _INVISIBLE = re.compile(
     f"[\u00ad\u180e\u200b\u200e\u200f\u061c\u2060-\u2064\ufeff]|(?<={_PLAIN})[\u200c\u200d]|[\u200c\u200d](?={_PLAIN})"
 )
 _SUSPECT = re.compile("[\x7f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]")
-_DROPPED = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
+DROPPED = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _MAY_OPEN = re.compile("[<\\[\uff1c\ufe64\uff3b]")
 _CONTROL_TOKEN = re.compile(
     r"<\|[^\s|<>]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk|mask)>|</?think>"
@@ -57,7 +57,7 @@ def input_key(text: str) -> bytes:
 
 def is_blank(text: str) -> bool:
     """True when nothing is left of `text` without white space and invisible characters."""
-    return not text.strip() or not (text.isascii() or _DROPPED.sub("", text).strip())
+    return not text.strip() or not (text.isascii() or DROPPED.sub("", text).strip())
 
 
 def check_text(text: str, field: str, report: Report) -> None:
@@ -97,7 +97,7 @@ def _unicode(text: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _control_tokens(text: str) -> Iterator[tuple[str, str, str]]:
-    found = _CONTROL_TOKEN.search(_DROPPED.sub("", unicodedata.normalize("NFKC", text)))
+    found = _CONTROL_TOKEN.search(DROPPED.sub("", unicodedata.normalize("NFKC", text)))
     if found:
         yield "E130", f"control token {shown(found[0])} in the text", "remove or rewrite it; a chat model obeys it"
 

@@ -62,7 +62,8 @@ def preflight(
 
     training, problems = project.training, Problems()
     shown = project.paths.relative(project.paths.training_config)
-    need = estimate(project, AutoConfig.from_pretrained(base.path), dtype.itemsize, tokens, checkpointing)
+    config = AutoConfig.from_pretrained(base.path)
+    need = estimate(project, config, dtype.itemsize, tokens, checkpointing)
     free, where = _free_memory(device)
     lines = [
         (True, f"device {device}, {str(dtype).removeprefix('torch.')} ({reason})"),
@@ -83,6 +84,12 @@ def preflight(
     lines.append((disk >= disk_need, f"disk about {disk_need / GIB:.2f} GiB of {disk / GIB:.1f} GiB free"))
     if disk < disk_need:
         problems.add(shown, "E243", f"{disk_need / GIB:.2f} GiB of disk needed for checkpoints", "free space")
+    context = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if context is not None:
+        lines.append((training.max_length <= context, f"max_length {training.max_length} of {context} positions"))
+    if context is not None and training.max_length > context:
+        message = f"{training.max_length} tokens, but {base.id} was trained for {context}"
+        problems.add(shown, "E226", message, f"set at most {context}", key="max_length")
     for key, value, (low, high) in (
         ("optimiser.learning_rate", training.optimiser.learning_rate, training.checks.learning_rate),
         ("optimiser.epochs", training.optimiser.epochs, training.checks.epochs),
