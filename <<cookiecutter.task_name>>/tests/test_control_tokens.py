@@ -83,8 +83,8 @@ def test_without_the_tokenizer_the_checks_are_called_skipped_never_done(make_pro
 def test_without_the_package_the_count_is_skipped_and_the_names_are_still_looked_for(
     make_project, capsys, monkeypatch
 ) -> None:
+    project = make_project(base=True)  # first: the fixture itself needs the package
     monkeypatch.setitem(sys.modules, "tokenizers", None)
-    project = make_project(base=True)
     (project.paths.raw / "bad.jsonl").write_bytes(row("see <file_sep> here"))
     _, problems, said = judge(project.paths.root, capsys)
     assert places(problems) == [("E130", BAD, 1)]
