@@ -60,8 +60,11 @@ def test_a_bad_answer_gets_its_sentence_and_leaves_nothing(
     done = answer(template, output, answers)
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if line.startswith("  - ")]
-    assert all(line.startswith(f"  - {variable}: ") and ". For example: " in line for line in lines)
-    assert any(rule in line for line in lines)
+    about = [line for line in lines if line.startswith(f"  - {variable}: ")]
+    # An absolute path may also be too long for the Hub, where the temporary folder lies deep.
+    assert about == lines or case.startswith("K2")
+    assert all(". For example: " in line for line in lines)
+    assert any(rule in line for line in about)
     assert "Traceback" not in done.stderr
     # cookiecutter itself keeps the last answers in the home folder, for --replay.
     left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
