@@ -6,28 +6,15 @@ Every text that is not a number is escaped here; the results are `Markup` and go
 from __future__ import annotations
 
 import math
-import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
 from markupsafe import Markup, escape
 
+from finetune.svg import axis, fit, svg, text_width
+
 LARGEST_MATRIX = 30
 """Classes drawn in a heat map; of more, those with the most errors."""
-
-
-def text_width(text: str, size: float) -> float:
-    """Estimated width in pixels; East Asian wide characters take a full em."""
-    return size * sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.56 for c in text)
-
-
-def fit(text: str, size: float, width: float) -> str:
-    """`text`, shortened with an ellipsis to `width` pixels."""
-    if text_width(text, size) <= width:
-        return text
-    while text and text_width(text + "…", size) > width:
-        text = text[:-1]
-    return text + "…"
 
 
 def scale(
@@ -35,7 +22,7 @@ def scale(
 ) -> Markup:
     """The primary metric on a line from 0 to 1: dot with interval, threshold mark, baselines as hollow dots."""
     left, width, y = 14.0, 572.0, 62.0
-    at = _axis(0.0, 1.0, left, left + width)
+    at = axis(0.0, 1.0, left, left + width)
     parts = [f'<line class="rail" x1="{left}" y1="{y}" x2="{left + width}" y2="{y}"/>']
     for tick in (0, 0.25, 0.5, 0.75, 1):
         parts.append(f'<line class="tick" x1="{at(tick)}" y1="{y - 4}" x2="{at(tick)}" y2="{y + 4}"/>')
@@ -60,7 +47,7 @@ def scale(
     wide = max(high - low, 1)
     parts.append(f'<rect class="span {state}" x="{low}" y="{y - 5}" width="{wide:.1f}" height="10" rx="5"/>')
     parts.append(f'<circle class="dot {state}" cx="{at(value)}" cy="{y}" r="9"><title>{value:.3f}</title></circle>')
-    return _svg(600, 112, f"primary metric {value:.3f}, threshold {threshold:.3f}", parts)
+    return svg(600, 112, f"primary metric {value:.3f}, threshold {threshold:.3f}", parts)
 
 
 def heat_map(labels: Sequence[str], columns: Sequence[str], counts: Sequence[Sequence[int]]) -> Markup:
@@ -94,7 +81,7 @@ def heat_map(labels: Sequence[str], columns: Sequence[str], counts: Sequence[Seq
             square = _square(margin + j * cell, y, cell, counts[row][column], total, row == column, size)
             parts.append(f"<g><title>{escape(title)}</title>{square}</g>")
     width, height = margin + len(shown) * cell + right, head + len(rows) * cell + 4
-    return _svg(width, height, "confusion matrix, expected labels down, predicted labels across", parts)
+    return svg(width, height, "confusion matrix, expected labels down, predicted labels across", parts)
 
 
 def _square(x: float, y: float, cell: int, count: int, total: int, right: bool, size: int) -> str:
@@ -129,7 +116,7 @@ def loss_curve(curve: dict[str, Any]) -> Markup:
     points = [*loss, *evaluated]
     low, high = _decades([value for _, value in points])
     first, last = min(step for step, _ in points), max(step for step, _ in points)
-    x, height = _axis(first, max(last, first + 1), 44, 590), _axis(low, high, 214, 12)
+    x, height = axis(first, max(last, first + 1), 44, 590), axis(low, high, 214, 12)
 
     def y(value: float) -> float:
         return height(math.log10(max(value, 10.0**low)))
@@ -151,7 +138,7 @@ def loss_curve(curve: dict[str, Any]) -> Markup:
         f'r="{5 if step == curve["best_eval_step"] else 3}"><title>step {step:g}: {value:.4f}</title></circle>'
         for step, value in evaluated
     ]
-    return _svg(600, 240, "training and evaluation loss by step", parts)
+    return svg(600, 240, "training and evaluation loss by step", parts)
 
 
 def _decades(values: Sequence[float]) -> tuple[int, int]:
@@ -160,21 +147,3 @@ def _decades(values: Sequence[float]) -> tuple[int, int]:
     high = math.ceil(math.log10(max(positive)))
     low = min(math.floor(math.log10(min(positive))), high - 1)
     return max(low, high - 6), high
-
-
-def _axis(low: float, high: float, start: float, end: float) -> Any:
-    """A function from values to pixels, clipped to the drawing."""
-
-    def place(value: float) -> float:
-        share = min(max((value - low) / (high - low), 0.0), 1.0)
-        return round(start + share * (end - start), 1)
-
-    return place
-
-
-def _svg(width: float, height: float, label: str, parts: Sequence[str]) -> Markup:
-    return Markup(
-        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" width="{width:.0f}" role="img" aria-label="{escape(label)}">'
-        + "".join(parts)
-        + "</svg>"
-    )
