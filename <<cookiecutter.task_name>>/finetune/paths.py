@@ -90,6 +90,10 @@ class Paths:
         return self.results / "data_report.md"
 
     @property
+    def data_report_html(self) -> Path:
+        return self.results / "data_report.html"
+
+    @property
     def report_yaml(self) -> Path:
         return self.results / "evaluation_report.yaml"
 

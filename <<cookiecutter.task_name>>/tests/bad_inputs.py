@@ -17,7 +17,7 @@ from finetune.provenance import sha256
 RAW, BAD = "data/raw", "data/raw/bad.jsonl"
 Found = list[tuple[str, str, int | None]]
 """(code, path, line)"""
-REPORT = {"benchmarks/results/data_report.json", "benchmarks/results/data_report.md"}
+REPORT = {f"benchmarks/results/data_report.{kind}" for kind in ("json", "md", "html")}
 CONVERTED = {"data/chat_format/train.jsonl", "data/chat_format/valid.jsonl", "data/test.jsonl"}
 
 

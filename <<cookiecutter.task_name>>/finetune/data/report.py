@@ -1,27 +1,29 @@
-"""The data report: what lies in data/raw, per class and split, with every problem; as JSON and as Markdown."""
+"""The data report: what lies in data/raw, per class and split, with every problem; as JSON, Markdown and HTML."""
 
 from __future__ import annotations
 
-import html
-import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from finetune.data.checks import Checks
-from finetune.data.splits import SPLITS
-from finetune.errors import Problem, Problems
-from finetune.paths import Paths
-from finetune.provenance import write_json, write_text
+import msgspec
 
-REPORT_VERSION = 1
-_SHOWN = 50
-_BAR = 30
+from finetune.data.checks import Checks
+from finetune.data.report_markdown import render_markdown
+from finetune.data.report_page import render_html
+from finetune.data.report_schema import DataReport, checked_report
+from finetune.data.splits import SPLITS
+from finetune.errors import Problems
+from finetune.paths import Paths
+from finetune.provenance import read_manifest, write_json, write_text
+
+REPORT_VERSION = 2
+_BINS = 40
 
 
 def build_report(
     *, task_name: str, task_type: str, expected_rows: int, max_imbalance: float, raw: Mapping[str, Any],
-    inputs: Mapping[str, str], rows_read: int, checks: Checks, problems: Problems,
+    inputs: Mapping[str, str], rows_read: int, checks: Checks, problems: Problems, max_chars: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """The report's content. `inputs` are the digests it is bound to: other data, another task, another report."""
     totals = checks.totals()
@@ -38,6 +40,7 @@ def build_report(
             "read": rows_read,
             "accepted": accepted,
             "expected": expected_rows,
+            "left_out": accepted - sum(checks.rows[split] for split in SPLITS),
             **{split: checks.rows[split] for split in SPLITS},
         },
         "classes": {
@@ -46,10 +49,15 @@ def build_report(
         },
         "imbalance": None if ratio is None else {"ratio": round(ratio, 3), "limit": max_imbalance},
         "characters": {"input": _summary(checks.input_chars), "output": _summary(checks.output_chars)},
-        "duplicates": {"exact": checks.exact_duplicates, "conflicting": checks.conflicts},
+        "length_histogram": {
+            "input": _histogram(checks.input_chars, max_chars), "output": _histogram(checks.output_chars, None),
+        },
+        "duplicates": {"exact": checks.exact_duplicates, "conflicting": checks.conflicts, "near": None},
         "groups": {"rows": len(checks.group_of), "distinct": len(set(checks.group_of.values()))},
+        "languages": None,
+        "stratification": None,
         "problems": problems.to_json(),
-    }
+    }  # fmt: skip
 
 
 def _summary(lengths: array[int]) -> dict[str, int] | None:
@@ -65,88 +73,35 @@ def _summary(lengths: array[int]) -> dict[str, int] | None:
     }  # fmt: skip
 
 
+def _histogram(lengths: array[int], limit: int | None) -> dict[str, Any] | None:
+    """Rows in at most _BINS bins of equal width from 0 to the longest; None for no rows."""
+    if not lengths:
+        return None
+    width = max(lengths) // _BINS + 1
+    rows = [0] * (max(lengths) // width + 1)
+    for length in lengths:
+        rows[length // width] += 1
+    return {"limit": limit, "bins": [[n * width, (n + 1) * width, count] for n, count in enumerate(rows)]}
+
+
 def write_data_report(paths: Paths, report: Mapping[str, Any]) -> None:
-    """Write data_report.json and data_report.md."""
-    write_text(paths.data_report_md, render_markdown(report))
+    """Write data_report.html, .md and, last, .json: where the JSON is, the other two are of the same run."""
+    checked = checked_report(report)
+    write_text(paths.data_report_html, render_html(checked))
+    write_text(paths.data_report_md, render_markdown(checked))
     write_json(paths.data_report_json, report)
 
 
-def render_markdown(report: Mapping[str, Any]) -> str:
-    """The report for people; names are escaped, everything that may quote the data stands in a fence."""
-    rows, problems = report["rows"], report["problems"]
-    verdict = "no errors" if report["valid"] else "errors: training will not start"
-    parts = [
-        f"# Data report: {cell(report['task'])}",
-        f"**{verdict}**, {problems['errors']} errors, {problems['warnings']} warnings; "
-        f"{rows['accepted']} of {rows['read']} rows accepted, {rows['expected']} expected.",
-        "## Rows",
-        _table(("split", "rows", "share"), [(s, rows[s], _share(rows[s], rows["accepted"])) for s in SPLITS]),
-    ]
-    if report["classes"]:
-        parts += ["## Classes", _class_table(report["classes"])]
-        if report["imbalance"]:
-            imbalance = report["imbalance"]
-            parts.append(f"Largest to smallest class: {imbalance['ratio']:.2f} (limit {imbalance['limit']:g}).")
-    parts += [
-        "## Lengths in characters",
-        _table(
-            ("field", "min", "median", "p95", "max"),
-            [(name, *summary.values()) for name, summary in report["characters"].items() if summary],
-        ),
-        "## Duplicates and groups",
-        _table(
-            ("what", "rows"),
-            [
-                ("exact duplicates after normalisation", report["duplicates"]["exact"]),
-                ("same input, other answer", report["duplicates"]["conflicting"]),
-                ("rows with a group", report["groups"]["rows"]),
-                ("distinct groups", report["groups"]["distinct"]),
-            ],
-        ),
-        "## Files",
-        _table(
-            ("file", "rows", "bytes", "sha256"),
-            [(cell(name), f["rows"], f["bytes"], f["sha256"][:16]) for name, f in report["files"].items()],
-        ),
-    ]
-    if problems["problems"]:
-        parts += ["## Problems", _problems(problems)]
-    return "\n\n".join(parts) + "\n"
+def read_data_report(paths: Paths, test_sha256: str) -> DataReport | None:
+    """The report of the very data that this test set was converted from; None when there is no such report.
 
-
-def _class_table(classes: Mapping[str, Mapping[str, int]]) -> str:
-    most = max((counts["rows"] for counts in classes.values()), default=0) or 1
-    rows = [
-        (cell(name), *(counts[key] for key in ("rows", *SPLITS)), "█" * -(-counts["rows"] * _BAR // most))
-        for name, counts in classes.items()
-    ]
-    return _table(("class", "rows", *SPLITS, ""), rows)
-
-
-def _problems(problems: Mapping[str, Any]) -> str:
-    lines = [str(Problem(**problem)) for problem in problems["problems"][:_SHOWN]]
-    hidden = problems["errors"] + problems["warnings"] - len(lines)
-    return fenced("\n".join(lines + ([f"… and {hidden} more"] if hidden else [])))
-
-
-def fenced(text: str) -> str:
-    """`text` in a code fence that nothing inside can close, with other control characters escaped."""
-    text = "".join(c if c == "\n" or c.isprintable() else f"\\u{ord(c):04x}" for c in text)
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
-
-
-def cell(text: str) -> str:
-    """`text` for a Markdown table: no HTML, no links, mentions or emphasis, no cell border."""
-    plain = html.escape("".join(c for c in text if c.isprintable()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", plain)
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    lines = [columns, ["---", *["---:"] * (len(columns) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in lines)
-
-
-def _share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "–"
+    The manifest of step 02 ties the two together: it names the test set and the digests of what it was made from.
+    """
+    manifest = read_manifest(paths.data_manifest)
+    if manifest is None or manifest["facts"].get("test_sha256") != test_sha256:
+        return None
+    try:
+        report = msgspec.json.decode(paths.data_report_json.read_bytes(), type=DataReport)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return report if report.inputs == manifest["inputs"] else None

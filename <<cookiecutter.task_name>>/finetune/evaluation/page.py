@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from finetune.data import report_page as data_page
+from finetune.data.report_schema import DataReport
 from finetune.evaluation import charts
 from finetune.evaluation.gate import LIMITED, PASSED, is_open
 from finetune.evaluation.markdown import number, signed, size
+from finetune.html_page import render_page
 
 TEMPLATES = Path(__file__).parent / "templates"
 ARTEFACT_KEYS = (
@@ -17,19 +20,19 @@ ARTEFACT_KEYS = (
 BASELINE_NAMES = {"zero_shot": "zero-shot", "majority": "constant answer"}
 
 
-def render_html(report: dict[str, Any]) -> str:
-    """HTML of a report as `build_report` makes it; every text from data or models is escaped by the template."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+def render_html(report: dict[str, Any], data: DataReport | None = None) -> str:
+    """HTML of a report as `build_report` makes it; every text from data or models is escaped by the template.
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
-    environment.filters |= {"number": number, "signed": signed, "size": size, "share": _share}
+    `data` is the report of the data behind it, whose pictures are shown where it is given.
+    """
     artefacts = [{key: row.get(key) for key in ARTEFACT_KEYS} for row in report.get("artefacts") or ()]
     primary, curve, confusion = report["primary"], report["training"], report["confusion"]
     baselines = [(BASELINE_NAMES.get(name, name), row["value"]) for name, row in report["baselines"].items()]
-    return environment.get_template("report.html.j2").render(
+    filters = {"number": number, "signed": signed, "size": size, "percent": _percent, **data_page.FILTERS}
+    return render_page(
+        "report.html.j2",
+        folders=[TEMPLATES, data_page.TEMPLATES],
+        filters=filters,
         report=report,
         artefacts=artefacts,
         state={PASSED: "good", LIMITED: "limited"}.get(report["verdict"], "bad"),
@@ -40,8 +43,10 @@ def render_html(report: dict[str, Any]) -> str:
         matrix=charts.heat_map(confusion["labels"], confusion["columns"], confusion["counts"]) if confusion else None,
         largest_matrix=charts.LARGEST_MATRIX,
         curve=charts.loss_curve(curve) if curve else None,
+        data=data,
+        shown=data_page.data_pictures(data) if data else None,
     )
 
 
-def _share(value: float) -> str:
+def _percent(value: float) -> str:
     return f"{value:.0%}"

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from finetune.config.project import Project
+from finetune.data.report import read_data_report
 from finetune.evaluation.advice import advise
 from finetune.evaluation.curve import read_curve
 from finetune.evaluation.errors import analyse
@@ -88,7 +89,8 @@ def write_report(project: Project, report: dict[str, Any]) -> None:
 
     judged = verdict(report["gates"], limited=report["limited"], artefacts=report.get("artefacts") or ())
     report = _plain({**report, "verdict": judged})
-    write_text(project.paths.report_html, render_html(report))
+    data = read_data_report(project.paths, report["data"]["test_sha256"])
+    write_text(project.paths.report_html, render_html(report, data))
     write_text(project.paths.report_md, render_markdown(report))
     # Leaf lists and mappings on one line each: a confusion matrix stays a matrix.
     text = yaml.safe_dump(report, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
