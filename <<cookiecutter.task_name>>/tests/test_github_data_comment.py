@@ -20,7 +20,8 @@ from finetune.github.data_report import MARKER, comment_data, data_summary
 
 HEAD, NEWER = "a" * 40, "c" * 40
 HEADINGS = [
-    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Training",
+    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Checks",
+    "Training",
 ]  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from conftest import raw_rows
 from github_fake import GitHubFake, comment_routes
+from hostile_report import HOSTILE, REPORT_PARTS, SKULL, hostile, maybe, n, problem_lists, reports, some
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
@@ -19,42 +20,43 @@ from markdown_it.token import Token
 
 from finetune.config.project import Project
 from finetune.data import stage
+from finetune.data.report_schema import (
+    Characters,
+    DataReport,
+    Duplicates,
+    Groups,
+    Histogram,
+    Histograms,
+    Imbalance,
+    Languages,
+    LeftOut,
+    Lengths,
+    NearDuplicates,
+    NearPair,
+    OffShare,
+    ProblemList,
+    RowCheck,
+    RowCounts,
+    SplitCounts,
+    Stratification,
+)
 from finetune.errors import BAD_INPUT, OK, Problem
 from finetune.github.data_report import comment_data, data_summary
 from finetune.github.data_schema import (
     Changes,
-    Characters,
     ClassTally,
-    DataReport,
-    Duplicates,
     FileChange,
-    Groups,
-    Imbalance,
-    Lengths,
     Phrase,
-    ProblemList,
-    RawFile,
     Relabelled,
     RowChanges,
-    RowCounts,
     Setting,
-    SplitCounts,
     Tally,
     TestSet,
-)  # fmt: skip
+)
 from finetune.github.markdown import BYTES, CHARACTERS
 from finetune.provenance import write_json
 
 HEAD = "a" * 40
-SKULL = "☠"
-"""Stands in every text that is not ours."""
-HOSTILE = (
-    f"{SKULL}```\n# h\n", f"`{SKULL}`", f"@org/{SKULL}", f"<img src=x>{SKULL}", f"]({SKULL})|", f"{SKULL}|\\|\n\n",
-    f"&#64;org {SKULL}", f"https://evil.example/{SKULL}", f"#1 {SKULL}", f"<!-- {SKULL}", f"</details>{SKULL}",
-    f"\u202e{SKULL}\u200b", f"::error::{SKULL}", f"##[command]{SKULL}", f"~~~{SKULL}", f"    {SKULL}", f"{SKULL}\\",
-    f"<!-- llm-ft-template:data-report -->{SKULL}", f"%%{{init}}%% {SKULL}", f"$$x$$ {SKULL}", f":+1: {SKULL}",
-    SKULL * 300,
-)  # fmt: skip
 ANYTHING = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 
 
@@ -94,7 +96,7 @@ def assert_inert(text: str) -> None:
         assert SKULL not in token.content, (token.type, token.content)
         assert token.type not in ("html_inline", "image", "code_block", "hr"), token
         if token.type == "html_block":
-            ours = r"</?details>|<summary>[\w ,:()]+</summary>|<!-- [\w :-]+ -->"
+            ours = r"</?details>|<summary>[\w ,:()-]+</summary>|<!-- [\w :-]+ -->"
             assert all(re.fullmatch(ours, line) for line in token.content.strip().split("\n")), token.content
         elif token.type == "link_open":
             assert re.fullmatch(r"https://github\.com/acme/demo/actions/runs/\d+", str(token.attrs["href"]))
@@ -118,30 +120,7 @@ def test_the_check_itself_finds_what_acts():
             assert_inert(text)
 
 
-hostile = st.one_of(
-    st.sampled_from(HOSTILE), st.lists(st.sampled_from(HOSTILE), min_size=2, max_size=3).map("".join),
-    st.text(max_size=30).map(lambda text: text + SKULL),
-)  # fmt: skip
-some = st.lists(hostile, max_size=4)
-n = st.integers(0, 10**15)
-maybe = st.none() | hostile
 tally = st.builds(Tally, n, n, n, n, n)
-lengths = st.none() | st.builds(Lengths, n, n, n, n)
-problem_lists = st.builds(
-    ProblemList,
-    n,
-    n,
-    st.lists(st.builds(Problem, hostile, hostile, hostile, hostile, st.none() | n, maybe), max_size=5),
-)
-reports = st.builds(
-    DataReport, report_version=st.just(1), valid=st.booleans(), inputs=st.dictionaries(hostile, hostile, max_size=2),
-    files=st.dictionaries(hostile, st.builds(RawFile, hostile, n), max_size=3),
-    rows=st.builds(RowCounts, n, n, n, n, n, n),
-    classes=st.dictionaries(hostile, st.builds(SplitCounts, n, n, n, n), max_size=20),
-    imbalance=st.none() | st.builds(Imbalance, st.floats(0, 1e9), st.floats(0, 1e9)),
-    characters=st.builds(Characters, lengths, lengths), duplicates=st.builds(Duplicates, n, n),
-    groups=st.builds(Groups, n, n), problems=problem_lists,
-)  # fmt: skip
 row_changes = st.builds(
     RowChanges, total=tally,
     splits=st.dictionaries(st.sampled_from(("train", "valid", "test")) | hostile, tally, max_size=4),
@@ -172,8 +151,8 @@ def test_no_text_of_an_artifact_is_ever_active(github, tmp_path, capsys, report,
 
 
 def test_the_fuzz_reaches_every_field_of_the_two_files():
-    """A field that the strategies above leave out would be a hole in them."""
-    for built in (reports, row_changes, all_changes):
+    """A field that the strategies leave out would be a hole in them."""
+    for built in (*REPORT_PARTS, row_changes, all_changes):
         kind, given_fields = built.wrapped_strategy.target, built.wrapped_strategy.kwargs  # type: ignore[attr-defined]
         assert set(given_fields) == {field.name for field in msgspec.structs.fields(kind)}
 
@@ -236,11 +215,17 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
         settings=[Setting(name, name, name, name, bool(row % 2)) for row, name in enumerate(names)],
     )  # fmt: skip
     problems = [Problem(f"data/raw/{name}.jsonl", "E135", text, text, number) for name in names]
+    pairs = [NearPair(name, number, "train", name, number, "test", 0.9) for name in names[:20]]
+    near = NearDuplicates("done", None, 0.65, "leave_out", number, LeftOut(number, number), number, number, pairs)
+    bins = Histogram(number, [(row, row + 1, number) for row in range(40)])
     report = DataReport(
-        report_version=1, valid=False, inputs={}, files={}, rows=RowCounts(*[number] * 6),
+        report_version=2, valid=False, inputs={}, files={}, rows=RowCounts(*[number] * 7),
         classes=dict.fromkeys(names, SplitCounts(*[number] * 4)), imbalance=Imbalance(9.0, 3.0),
-        characters=Characters(lengths, lengths), duplicates=Duplicates(number, number), groups=Groups(number, number),
-        problems=ProblemList(number, number, problems),
+        characters=Characters(lengths, lengths), duplicates=Duplicates(number, number, near),
+        groups=Groups(number, number), problems=ProblemList(number, number, problems),
+        length_histogram=Histograms(bins, bins), row_checks={name: RowCheck("skipped", name) for name in names[:4]},
+        languages=Languages(names[0], dict.fromkeys(names[:5], number), number, number),
+        stratification=Stratification(0.05, [OffShare(name, "valid", 0.1, 0.2) for name in names[:20]]),
     )  # fmt: skip
     return report, changes
 
@@ -248,7 +233,7 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
 def test_an_ordinary_report_of_many_classes_and_problems_fits_whole(github, tmp_path):
     body = commented(github, tmp_path, *full("a label of thirty characters", 1_000_000, 100))
     assert "further section" not in body
-    assert re.findall(r"^### (.*)$", body, re.MULTILINE)[-3:] == ["Lengths in characters", "Duplicates", "Training"]
+    assert re.findall(r"^### (.*)$", body, re.MULTILINE)[-3:] == ["Languages", "Checks", "Training"]
 
 
 @pytest.mark.parametrize("sign", ["a", "語", "🟥", "`", "|"])

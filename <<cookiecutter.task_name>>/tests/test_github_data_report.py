@@ -19,7 +19,7 @@ from finetune.github.data_report import data_summary, folder_summary
 Make = Callable[..., Project]
 HEAD, BASE = "a" * 40, "b" * 40
 OWN, FORK = {"full_name": "acme/demo"}, {"full_name": "mallory/demo"}
-HEADINGS = ["What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates"]
+HEADINGS = ["What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Checks"]
 
 
 @pytest.fixture(autouse=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from finetune.data.report_facts import count
 from finetune.data.splits import SPLITS
 from finetune.github.data_schema import Changes, RowChanges, Setting
-from finetune.github.data_tables import LISTED, clipped, count, diff, folded, lines, long_table, name, table
+from finetune.github.data_tables import LISTED, clipped, diff, folded, lines, long_table, name, table
 
 _SETTINGS = 30
 

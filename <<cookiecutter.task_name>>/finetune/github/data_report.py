@@ -12,14 +12,16 @@ from finetune import provenance
 from finetune.config.project import Project, load_project
 from finetune.console import say
 from finetune.data.raw_files import list_raw_files
+from finetune.data.report_facts import nothing_wrong
+from finetune.data.report_schema import DataReport, ProblemList
 from finetune.errors import OK, BadInput, FinetuneError, Problems
 from finetune.github import runner
 from finetune.github.api import GitHub
 from finetune.github.change_sections import changed
 from finetune.github.comment import AUTHOR, marker_line, upsert
 from finetune.github.data_changes import compare
-from finetune.github.data_schema import Changes, DataReport, ProblemList, read
-from finetune.github.data_sections import distribution, figures, passed, problems, verdict
+from finetune.github.data_schema import Changes, read
+from finetune.github.data_sections import check_table, distribution, figures, languages, passed, problems, verdict
 from finetune.github.markdown import BYTES, CHARACTERS, limited
 from finetune.paths import Paths
 
@@ -85,9 +87,9 @@ def _sections(report: DataReport | None, changes: Changes, missing: str, commits
     """Everything but the state of training, in the order of a reviewer's questions."""
     sections = [verdict(report, changes, missing) + (f" {commits}" if commits else ""), *changed(changes)]
     if found := changes.configuration or (report and report.problems):
-        sections.append(problems(found))
+        sections.append(problems(found, nothing_wrong(report) if report else ""))
     if report is not None and changes.configuration is None:
-        sections += [distribution(report, changes), figures(report)]
+        sections += [distribution(report, changes), *figures(report), *languages(report), check_table(report)]
     return sections
 
 

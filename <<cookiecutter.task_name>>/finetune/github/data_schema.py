@@ -1,4 +1,4 @@
-"""What the data report comment is made of: data_report.json of step 01 and data_changes.json of the comparison.
+"""What the data report comment is made of beside data_report.json: data_changes.json, the comparison of two checkouts.
 
 Both reach the comment by an artifact that the pull request's own code wrote, so they are read by these closed types:
 numbers are numbers, and every text is a text that the renderer makes harmless.
@@ -7,91 +7,16 @@ numbers are numbers, and every text is a text that the renderer makes harmless.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Struct
 
-from finetune.errors import Problem
+from finetune.data.report_schema import Count, ProblemList
 
 MAX_BYTES = 8 * 1024 * 1024
 """More than any report: problems are kept up to 2,000, everything else is a line a class or file."""
-Count = Annotated[int, Meta(ge=0, le=10**15)]
 File = TypeVar("File", bound=Struct)
-
-
-class SplitCounts(Struct, frozen=True):
-    rows: Count
-    train: Count
-    valid: Count
-    test: Count
-
-
-class RowCounts(Struct, frozen=True):
-    read: Count
-    accepted: Count
-    expected: Count
-    train: Count
-    valid: Count
-    test: Count
-
-
-class RawFile(Struct, frozen=True):
-    sha256: str
-    rows: Count
-
-
-class Imbalance(Struct, frozen=True):
-    ratio: Annotated[float, Meta(ge=0)]
-    limit: Annotated[float, Meta(ge=0)]
-
-
-class Lengths(Struct, frozen=True):
-    """Characters of a field over all rows."""
-
-    min: Count
-    median: Count
-    p95: Count
-    max: Count
-
-
-class Characters(Struct, frozen=True):
-    input: Lengths | None
-    output: Lengths | None
-
-
-class Duplicates(Struct, frozen=True):
-    exact: Count
-    conflicting: Count
-
-
-class Groups(Struct, frozen=True):
-    rows: Count
-    distinct: Count
-
-
-class ProblemList(Struct, frozen=True):
-    """Every problem is counted, the first thousand errors and warnings are listed."""
-
-    errors: Count
-    warnings: Count
-    problems: list[Problem]
-
-
-class DataReport(Struct, frozen=True):
-    """What data/report.py writes, as far as the comment shows it."""
-
-    report_version: Literal[1]
-    valid: bool
-    inputs: dict[str, str]
-    files: dict[str, RawFile]
-    rows: RowCounts
-    classes: dict[str, SplitCounts]
-    imbalance: Imbalance | None
-    characters: Characters
-    duplicates: Duplicates
-    groups: Groups
-    problems: ProblemList
 
 
 class Tally(Struct):

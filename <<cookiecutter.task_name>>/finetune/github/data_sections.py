@@ -1,15 +1,39 @@
-"""The data report's own sections, beside those of the change: verdict, problems, distribution, lengths.
+"""The data report's own sections, beside those of the change: verdict, problems, distribution, lengths, checks.
 
 Every list is cut to a screenful and says how many more there are: an ordinary report fits into a comment whole.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-
-from finetune.data.splits import SPLITS
-from finetune.github.data_schema import Changes, DataReport, ProblemList
-from finetune.github.data_tables import FOLDED_FROM, TABLE, bar, count, lines, long_table, name, share, table
+from finetune.data.report_facts import (
+    NOT_CHECKED,
+    checks,
+    count,
+    duplicate_counts,
+    language_sentences,
+    limit_sentence,
+    near_sentences,
+    not_checked,
+    problem_kinds,
+    row_sentence,
+    scripts,
+    share,
+    sparkline,
+    split_rows,
+)
+from finetune.data.report_schema import DataReport, NearDuplicates, ProblemList, Stratification
+from finetune.github.data_schema import Changes
+from finetune.github.data_tables import (
+    FOLDED_FROM,
+    LISTED,
+    TABLE,
+    bar,
+    folded,
+    lines,
+    long_table,
+    name,
+    table,
+)
 
 _PROBLEMS = 50
 _WIDTH = 1000
@@ -35,20 +59,20 @@ def verdict(report: DataReport | None, changes: Changes, missing: str = "") -> s
     found = f"{count(problems.errors, 'error')}, {count(problems.warnings, 'warning')}"
     mark = "✅" if passed(report, changes) else "❌"
     unfinished = "; step 02 did not finish" if report.valid and not problems.errors and not changes.converted else ""
-    usable = "All rows can be read" if rows.accepted == rows.read else f"{count(rows.accepted, 'row')} can be read"
-    planned = f", {rows.expected:,} are planned" if rows.accepted < rows.expected else ""
+    skipped = not_checked(report)
+    open_checks = f" **{count(skipped, 'check')} not done**, see Checks." if skipped else ""
     stop = "" if mark == "✅" else " Training does not start before this is corrected."
-    return f"## {mark} Data report: {count(rows.read, 'row')}, {found}{unfinished}\n\n{usable}{planned}.{stop}"
+    title = f"{mark} Data report: {count(rows.read, 'row')}, {found}{unfinished}"
+    return f"## {title}\n\n{row_sentence(report)}{stop}{open_checks}"
 
 
-def problems(found: ProblemList) -> str:
-    """The first problems in a code block, and how many there are of each kind."""
+def problems(found: ProblemList, nothing: str = "") -> str:
+    """The first problems in a code block, and how many there are of each kind; `nothing` where there are none."""
     total = found.errors + found.warnings
     if not total:
-        return "### What is wrong\n\nNothing."
+        return f"### What is wrong\n\n{nothing or 'Nothing.'}"
     shown = found.problems[:_PROBLEMS]
-    kinds = Counter(problem.code for problem in found.problems).most_common(8)
-    codes = ", ".join(f"{number:,} × {name(code, 8)}" for code, number in kinds)
+    codes = ", ".join(f"{n:,} × {name(code, 8)}" for code, n in problem_kinds([p.code for p in found.problems]))
     kept = f"of the first {len(found.problems):,} " if len(found.problems) < total else ""
     head = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}; {kept}{codes}."
     return f"### What is wrong\n\n{head}\n\n{lines(map(str, shown), total - len(shown))}"
@@ -56,11 +80,12 @@ def problems(found: ProblemList) -> str:
 
 def distribution(report: DataReport, changes: Changes) -> str:
     """Rows per class and split with bars; a chart where there are many classes."""
-    rows = report.rows
-    total = (rows.accepted, *(getattr(rows, split) for split in SPLITS))
-    shares = ("", *(share(getattr(rows, split), rows.accepted) for split in SPLITS))
+    rows, splits = report.rows, split_rows(report)
+    total = (rows.accepted, *(number for _, number in splits))
+    shares = ("", *(share(number, rows.accepted) for _, number in splits))
+    heads = ("rows", *(split for split, _ in splits))
     if not report.classes:
-        return "### Distribution\n\n" + table(("", "rows", *SPLITS), [("all rows", *total), ("share", *shares)])
+        return "### Distribution\n\n" + table(("", *heads), [("all rows", *total), ("share", *shares)])
     parts = ["### Distribution"]
     if report.imbalance:
         limit = f"the limit is {report.imbalance.limit:g}"
@@ -70,13 +95,23 @@ def distribution(report: DataReport, changes: Changes) -> str:
         parts.append(_chart([counts.rows for _, counts in classes], _before([label for label, _ in classes], changes)))
     most = max(counts.rows for _, counts in classes)
     cells = [
-        (number, name(label), c.rows, c.train, c.valid, c.test, bar(c.rows, most))
+        (number, name(label), c.rows, *(getattr(c, split.replace(" ", "_")) for split, _ in splits), bar(c.rows, most))
         for number, (label, c) in enumerate(classes, 1)
     ]
     ends = [("", "all rows", *total, ""), ("", "share", *shares, "")]
-    heads = ("#", "class", "rows", *SPLITS, "")
-    parts.append(long_table("Rows per class and split, fewest first", heads, cells, ends, left=2))
-    return "\n\n".join(parts)
+    title = "Rows per class and split, fewest first"
+    parts.append(long_table(title, ("#", "class", *heads, ""), cells, ends, left=2))
+    return "\n\n".join([*parts, *_off(report.stratification)])
+
+
+def _off(found: Stratification | None) -> list[str]:
+    """Classes that have in a split another share than the split has of all rows."""
+    if found is None or not found.off:
+        return []
+    cells = [(name(row.name), row.split, f"{row.share:.1%}", f"{row.target:.1%}") for row in found.off]
+    text = f"{count(len(cells), 'share')} of a class in a split, off by more than {found.tolerance:.1%}:"
+    listed = table(("class", "split", "share", "target"), cells[:LISTED])
+    return [text, listed + (f"\n\n… and {len(cells) - LISTED:,} more." if len(cells) > LISTED else "")]
 
 
 def _before(labels: list[str], changes: Changes) -> list[int]:
@@ -101,19 +136,62 @@ def _chart(rows: list[int], before: list[int]) -> str:
     return "\n".join(["```mermaid", *chart, "```", "", f"{note}."])
 
 
-def figures(report: DataReport) -> str:
-    """Lengths, duplicates and groups."""
-    fields = (("input", report.characters.input), ("answer", report.characters.output))
-    lengths = [(field, c.min, c.median, c.p95, c.max) for field, c in fields if c]
-    parts = []
-    if lengths:
-        parts += ["### Lengths in characters", table(("", "shortest", "median", "95 %", "longest"), lengths)]
-    exact, conflicting = report.duplicates.exact, report.duplicates.conflicting
-    text = "No input occurs twice."
-    if exact or conflicting:
-        text = (
-            f"{count(exact, 'row')} with the input and answer of an earlier row, {conflicting:,} with another answer."
-        )
+def figures(report: DataReport) -> list[str]:
+    """Lengths, then duplicates and groups."""
+    rows, said = [], []
+    for field, what in (("input", "input"), ("output", "answer")):
+        lengths = getattr(report.characters, field)
+        histogram = getattr(report.length_histogram, field) if report.length_histogram else None
+        if lengths:
+            line = f"`{spark}`" if (spark := sparkline(histogram)) else ""
+            rows.append((what, lengths.min, lengths.median, lengths.p95, lengths.max, line))
+        if sentence := limit_sentence(histogram, lengths):
+            said.append(f"{what.capitalize()}: {sentence[0].lower()}{sentence[1:]}")
+    heads = ("", "shortest", "median", "95 %", "longest", "rows by length")
+    parts = ["### Lengths in characters", table(heads, rows), " ".join(said)] if rows else []
+    return ["\n\n".join(filter(None, parts)), _duplicates(report)] if parts else [_duplicates(report)]
+
+
+def _duplicates(report: DataReport) -> str:
+    near = report.duplicates.near
+    found = [f"{number:,} {what}" for what, number, copy in duplicate_counts(report) if copy and number]
+    text = f"{', '.join(found).capitalize()}." if found else "No input occurs twice."
     if report.groups.rows:
         text += f" {count(report.groups.rows, 'row')} in {count(report.groups.distinct, 'group')}."
-    return "\n\n".join([*parts, "### Duplicates", text])
+    said = " ".join(near_sentences(near)) or f"Near-duplicates: **{NOT_CHECKED}**."
+    return "\n\n".join(["### Duplicates", text, said, *_pairs(near)])
+
+
+def _pairs(near: NearDuplicates | None) -> list[str]:
+    if near is None or not near.examples:
+        return []
+    shown = [
+        f"{pair.score:.2f}  {pair.path}:{pair.line} ({pair.split}), "
+        f"{pair.other_path}:{pair.other_line} ({pair.other_split})"
+        for pair in near.examples[:LISTED]
+    ]
+    return [folded("Near-duplicates in different splits", lines(shown, near.across - len(shown)))]
+
+
+def languages(report: DataReport) -> list[str]:
+    """Rows by script; nothing where they were not looked at."""
+    found = report.languages
+    if found is None:
+        return []
+    total = sum(found.scripts.values())
+    listed = [f"{name(script)} {share(rows, total)}" for script, rows in scripts(found)[:LISTED]]
+    said = [f"Declared {name(found.declared)}.", *([f"Rows by script: {', '.join(listed)}."] if listed else [])]
+    return ["### Languages\n\n" + " ".join([*said, *language_sentences(found)])]
+
+
+def check_table(report: DataReport) -> str:
+    """Which checks were done, and why the others were not: what was skipped never looks passed."""
+    cells = [
+        (
+            check.name if check.known else name(check.name),
+            "done" if check.done else f"**{NOT_CHECKED}**",
+            check.found or (name(check.reason, 160) if check.reason else ""),
+        )
+        for check in checks(report)[:TABLE]
+    ]
+    return "### Checks\n\n" + table(("check", "state", ""), cells, left=3)

@@ -63,14 +63,6 @@ def bar(part: int, most: int) -> str:
     return "█" * min(whole, _BAR) + _EIGHTHS[eighth].strip()
 
 
-def share(part: int, whole: int) -> str:
-    return f"{part / whole:.1%}" if whole else "–"
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def clipped(text: str, limit: int = _LINE) -> str:
     """The text's first `limit` characters on one line; an ellipsis says that there are more."""
     line = re.sub(r"\s", " ", text)
