@@ -191,6 +191,19 @@ def test_the_page_is_self_contained_and_inert(project: Any) -> None:
     assert "&lt;/script&gt;" in text
 
 
+def test_the_page_shows_the_data_behind_it_where_its_report_is_there(project: Any) -> None:
+    write_report(project, report := build(project))
+    page = project.paths.report_html.read_text(encoding="utf-8")
+    data = page.partition("<h2>Data</h2>")[2].partition("</section>")[0]
+    assert "<title>billing: 20 rows (train " in data and "Length of the input in characters" in data
+    assert ".bar.train" in page and "different inputs" in data
+    values = json.loads(project.paths.data_report_json.read_text(encoding="utf-8"))
+    project.paths.data_report_json.write_text(json.dumps({**values, "inputs": {}}), encoding="utf-8")
+    write_report(project, report)
+    page = project.paths.report_html.read_text(encoding="utf-8")
+    assert "<h2>Data</h2>" not in page and ".bar.train" not in page
+
+
 def test_the_comment_shows_data_only_inside_a_fence(project: Any) -> None:
     write_report(project, build(project, half_wrong))
     text = project.paths.report_md.read_text(encoding="utf-8")

@@ -105,7 +105,8 @@ def _class_row(
 def histogram(found: Histogram, lengths: Lengths | None, width: int) -> Markup:
     """Rows by length; bars beyond the limit stand out, and the limit is a line where it is near enough to be drawn."""
     bottom, height, left = 196, 232, 46
-    low, high = found.bins[0][0], found.bins[-1][1]
+    low = found.bins[0][0]
+    high = max(low + 1, found.bins[-1][1])
     near = found.limit is not None and found.limit <= high * _FAR
     at = axis(low, max(high, found.limit or 0) if near else high, left, width - 8)
     most = max(rows for _, _, rows in found.bins)
