@@ -16,7 +16,7 @@ def main(
     smoke: Annotated[bool, typer.Option("--smoke", help="the CPU smoke settings, output in build/smoke")] = False,
     project: Annotated[Path, typer.Option(help="repository root")] = Path("."),
 ) -> None:
-    """Check every record of data/raw and write benchmarks/results/data_report.{json,md}; exit 2 on any error.
+    """Check every record of data/raw and write benchmarks/results/data_report.{json,md,html}; exit 2 on any error.
 
     With --fix only write a corrected copy beside each file that needs one; no file of yours is changed.
     """

@@ -21,6 +21,7 @@ from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.page import TEMPLATES
 from finetune.evaluation.predictions import ArtefactScore, read_test
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
+from finetune.html_page import SHARED
 from finetune.provenance import MANIFEST, sha256, write_manifest
 
 NASTY = "</script><script>alert(1)</script> ```\n# x @everyone [a](http://evil.example) | <img src=x onerror=y> \u202e"
@@ -277,3 +278,11 @@ def test_a_curve_of_one_point_or_equal_values_can_be_drawn() -> None:
     for loss in ([[1, 0.5]], [[1, 0.0], [2, 0.0]]):
         drawing = charts.loss_curve({"loss": loss, "eval_loss": [], "best_eval_step": None})
         assert "polyline" in drawing and "nan" not in drawing
+
+
+def test_no_style_of_this_page_reaches_the_datas_pictures() -> None:
+    """`.input { width: 44% }` once halved the bar of class `input`: what a bar is called, only its own style names."""
+    text = (TEMPLATES / "report.html.j2").read_text(encoding="utf-8") + (SHARED / "page.css.j2").read_text("utf-8")
+    style = re.sub(r"\{[^{}]*\}", " ", text.partition("<main>")[0])
+    bars = {"plain", "copy", "wrong", "over-limit", "valid", "test", "out", "sum", "pic", "splits", "bar"}
+    assert not bars & set(re.findall(r"\.([\w-]+)", style))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from typing import Literal
 
 from finetune.data.report_schema import DataReport, Histogram, Languages, Lengths, NearDuplicates, RowCheck
 from finetune.data.splits import SPLITS
@@ -22,6 +23,7 @@ _CHECKS = {
     "personal_data": "personal data",
     "token_lengths": "length in tokens",
 }
+Kind = Literal["plain", "copy", "wrong"]
 _LEVELS = "▁▂▃▄▅▆▇█"
 
 
@@ -96,17 +98,17 @@ def _near_found(near: NearDuplicates) -> str:
     return f"{start}{count(near.rows, 'row')}, {count(near.across, 'pair')} across splits"
 
 
-def duplicate_counts(report: DataReport) -> list[tuple[str, int, bool]]:
-    """(what, rows, whether it is something to look at): different inputs first, then every kind of copy."""
+def duplicate_counts(report: DataReport) -> list[tuple[str, int, Kind]]:
+    """(what, rows, kind): different inputs first, then every kind of copy."""
     found, near = report.duplicates, report.duplicates.near
-    rows = [
-        ("different inputs", max(0, report.rows.accepted - found.exact - found.conflicting), False),
-        ("exact copies of an earlier row", found.exact, True),
-        ("same input, other answer", found.conflicting, True),
+    rows: list[tuple[str, int, Kind]] = [
+        ("different inputs", max(0, report.rows.accepted - found.exact - found.conflicting), "plain"),
+        ("exact copies of an earlier row", found.exact, "copy"),
+        ("copies with another answer", found.conflicting, "wrong"),
     ]
     if near is not None and near.status == "done":
-        rows.append(("rows with a near-duplicate", near.rows, True))
-        rows.append(("near-duplicates left out", near.left_out.train + near.left_out.valid, True))
+        rows.append(("rows with a near-duplicate", near.rows, "copy"))
+        rows.append(("near-duplicates left out", near.left_out.train + near.left_out.valid, "copy"))
     return rows
 
 

@@ -31,7 +31,7 @@ from finetune.data.report_facts import (
 from finetune.data.report_schema import DataReport
 from finetune.data.splits import SPLITS
 
-_BAR = 30
+_BAR = 12
 _LISTED = 20
 
 
@@ -79,7 +79,7 @@ def _distribution(report: DataReport) -> list[str]:
     if off:
         parts.append(f"{count(len(off), 'share')} of a class in a split, off the share that the split should have:")
         listed = [(cell(o.name), o.split, f"{o.share:.1%}", f"{o.target:.1%}") for o in off[:_LISTED]]
-        parts.append(_table(("class", "split", "share", "target"), listed))
+        parts.append(_table(("class", "split", "share", "target"), listed, left=2))
         if len(off) > _LISTED:
             parts.append(f"… and {len(off) - _LISTED:,} more.")
     return parts
@@ -121,14 +121,14 @@ def _duplicates(report: DataReport) -> list[str]:
     rows += [("rows with a group", report.groups.rows), ("distinct groups", report.groups.distinct)]
     parts = ["## Duplicates and groups", _table(("what", "rows"), rows)]
     near = report.duplicates.near
-    parts.append(" ".join(near_sentences(near)) or f"Near-duplicates: {NOT_CHECKED}.")
+    parts.append(" ".join(near_sentences(near)) or f"Near-duplicates: **{NOT_CHECKED}**.")
     if near and near.examples:
         pairs = [
             (f"{cell(pair.path)}:{pair.line}", pair.split, f"{cell(pair.other_path)}:{pair.other_line}",
              pair.other_split, f"{pair.score:.2f}")
             for pair in near.examples[:_LISTED]
         ]  # fmt: skip
-        parts.append(_table(("row", "in", "near-duplicate of", "in", "similarity"), pairs))
+        parts.append(_table(("row", "in", "near-duplicate of", "in", "similarity"), pairs, left=4))
     return parts
 
 
@@ -147,7 +147,7 @@ def _checks(report: DataReport) -> list[str]:
         (cell(check.name), "done" if check.done else f"**{NOT_CHECKED}**", check.found or cell(check.reason))
         for check in checks(report)
     ]
-    return ["## Checks", _table(("check", "state", "found, or why not"), rows, numbers=False)]
+    return ["## Checks", _table(("check", "state", "found, or why not"), rows, left=3)]
 
 
 def _files(report: DataReport) -> list[str]:
@@ -165,13 +165,14 @@ def fenced(text: str) -> str:
 
 def cell(text: str) -> str:
     """`text` for a Markdown table: no HTML, no links, mentions, formulas or emphasis, no cell border."""
-    plain = html.escape("".join(c for c in text if c.isprintable()), quote=False)
+    plain = html.escape(visible(text), quote=False)
     # What GitHub looks for after the escapes are resolved is only parted by a sign.
-    parted = re.sub(r"(?i)[@#]|:(?=//)|:(?=[\w+-]+:)|www(?=\.)|\bGH(?=-\d)", lambda match: match[0] + "\u200b", plain)
+    parted = re.sub(r"(?i)[@#]|:(?=//)|:(?=[\w+-]+:)|www(?=\.)|GH(?=-\d)", lambda match: match[0] + "\u200b", plain)
     return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", parted).replace("$", "&#36;")
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], numbers: bool = True) -> str:
-    """A GitHub table; its cells must be safe already. The first column and, without `numbers`, all stand left."""
-    rule = [":---" if n == 0 or not numbers or not name else "---:" for n, name in enumerate(columns)]
-    return "\n".join("| " + " | ".join(str(value) for value in line) + " |" for line in (columns, rule, *rows))
+def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
+    """A GitHub table; its cells must be safe already. The first `left` columns and those without a head stand left."""
+    rule = [":---" if n < left or not name else "---:" for n, name in enumerate(columns)]
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rule, *cells))

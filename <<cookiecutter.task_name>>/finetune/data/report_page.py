@@ -63,10 +63,7 @@ def render_html(report: DataReport) -> str:
 
 def data_pictures(report: DataReport) -> dict[str, Any]:
     """Splits, classes, lengths and copies as pictures, for this page and for the evaluation's."""
-    copies = [
-        (what, rows, "train" if not copy else "wrong" if what == "same input, other answer" else "copy")
-        for what, rows, copy in duplicate_counts(report)
-    ]
+    copies = duplicate_counts(report)
     splits = split_rows(report)
     return {
         "splits": splits,
@@ -94,4 +91,4 @@ def _scripts(report: DataReport) -> Any:
     found = scripts(report.languages) if report.languages else []
     if not found:
         return None
-    return pictures.both(lambda width: pictures.count_bars([(name, rows, "train") for name, rows in found], width))
+    return pictures.both(lambda width: pictures.count_bars([(name, rows, "plain") for name, rows in found], width))

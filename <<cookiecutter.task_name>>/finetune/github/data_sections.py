@@ -110,7 +110,7 @@ def _off(found: Stratification | None) -> list[str]:
         return []
     cells = [(name(row.name), row.split, f"{row.share:.1%}", f"{row.target:.1%}") for row in found.off]
     text = f"{count(len(cells), 'share')} of a class in a split, off by more than {found.tolerance:.1%}:"
-    listed = table(("class", "split", "share", "target"), cells[:LISTED])
+    listed = table(("class", "split", "share", "target"), cells[:LISTED], left=2)
     return [text, listed + (f"\n\n… and {len(cells) - LISTED:,} more." if len(cells) > LISTED else "")]
 
 
@@ -147,14 +147,14 @@ def figures(report: DataReport) -> list[str]:
             rows.append((what, lengths.min, lengths.median, lengths.p95, lengths.max, line))
         if sentence := limit_sentence(histogram, lengths):
             said.append(f"{what.capitalize()}: {sentence[0].lower()}{sentence[1:]}")
-    heads = ("", "shortest", "median", "95 %", "longest", "rows by length")
+    heads = ("", "shortest", "median", "95 %", "longest", "")
     parts = ["### Lengths in characters", table(heads, rows), " ".join(said)] if rows else []
     return ["\n\n".join(filter(None, parts)), _duplicates(report)] if parts else [_duplicates(report)]
 
 
 def _duplicates(report: DataReport) -> str:
     near = report.duplicates.near
-    found = [f"{number:,} {what}" for what, number, copy in duplicate_counts(report) if copy and number]
+    found = [f"{number:,} {what}" for what, number, kind in duplicate_counts(report) if kind != "plain" and number]
     text = f"{', '.join(found).capitalize()}." if found else "No input occurs twice."
     if report.groups.rows:
         text += f" {count(report.groups.rows, 'row')} in {count(report.groups.distinct, 'group')}."
@@ -178,8 +178,7 @@ def languages(report: DataReport) -> list[str]:
     found = report.languages
     if found is None:
         return []
-    total = sum(found.scripts.values())
-    listed = [f"{name(script)} {share(rows, total)}" for script, rows in scripts(found)[:LISTED]]
+    listed = [f"{name(script)} {rows:,}" for script, rows in scripts(found)[:LISTED]]
     said = [f"Declared {name(found.declared)}.", *([f"Rows by script: {', '.join(listed)}."] if listed else [])]
     return ["### Languages\n\n" + " ".join([*said, *language_sentences(found)])]
 
