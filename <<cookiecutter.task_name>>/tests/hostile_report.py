@@ -67,7 +67,7 @@ _pair = st.builds(
 )
 _near = st.builds(
     NearDuplicates, status=_status, reason=maybe, threshold=st.none() | _part, policy=_policy, rows=n,
-    left_out=_left_out, across=n, other_answer=n, examples=st.lists(_pair, max_size=3),
+    left_out=_left_out, across=_maybe_n, other_answer=n, examples=st.lists(_pair, max_size=3),
 )  # fmt: skip
 _duplicates = st.builds(Duplicates, exact=n, conflicting=n, near=st.none() | _near)
 _row_check = st.builds(
@@ -78,7 +78,7 @@ _languages = st.builds(
     Languages, declared=hostile, scripts=st.dictionaries(hostile, n, max_size=3), mixed=n, simplified=n
 )
 _off = st.builds(OffShare, name=hostile, split=_split, share=_part, target=_part)
-_stratification = st.builds(Stratification, tolerance=_part, off=st.lists(_off, max_size=3))
+_stratification = st.builds(Stratification, tolerance=st.none() | _part, off=st.lists(_off, max_size=3))
 _rows = st.builds(RowCounts, read=n, accepted=n, expected=n, train=n, valid=n, test=n, left_out=n)
 _file = st.builds(RawFile, sha256=hostile, rows=n, bytes=n)
 _counts = st.builds(SplitCounts, rows=n, train=n, valid=n, test=n)

@@ -121,10 +121,19 @@ def test_near_duplicates_are_pairs_of_places_with_their_similarity():
     shown = report(duplicates={"near": near})
     assert "| data/raw/a.jsonl:19 | train | data/raw/b.jsonl:1019 | test | 0.90 |" in render_markdown(shown)
     page = render_html(shown)
-    assert "20 of 40 pairs" in page and "<summary>12 more</summary>" in page
+    assert "different splits, 20 of 40</h3>" in page and "<summary>12 more</summary>" in page
     assert "<code>data/raw/a.jsonl:19</code>" in page and "<code>data/raw/b.jsonl:1019</code>" in page
     assert "Step 02 leaves out 3 rows of train and 1 of valid" in page
     assert "In 2 pairs across splits the answers differ." in page
+
+
+def test_what_step_01_counts_only_in_rows_or_by_chance_is_told_so():
+    shown = report(duplicates={"near": {"across": None, "rows": 31}}, stratification={"tolerance": None})
+    found = {row.name: row.found for row in checks(shown)}
+    assert found["near-duplicates"] == "similarity from 0.65: 31 rows"
+    assert found["share of every class per split"] == "1 share off by more than chance explains"
+    assert "1 share off by more than chance explains" in render_html(shown) and "1 of 31" in render_html(shown)
+    assert "1 share off by more than chance explains" in render_markdown(shown)
 
 
 def test_rows_that_are_left_out_have_a_column_only_where_there_are_any():

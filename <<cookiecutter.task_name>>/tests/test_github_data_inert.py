@@ -225,7 +225,7 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
         groups=Groups(number, number), problems=ProblemList(number, number, problems),
         length_histogram=Histograms(bins, bins), row_checks={name: RowCheck("skipped", name) for name in names[:4]},
         languages=Languages(names[0], dict.fromkeys(names[:5], number), number, number),
-        stratification=Stratification(0.05, [OffShare(name, "valid", 0.1, 0.2) for name in names[:20]]),
+        stratification=Stratification([OffShare(name, "valid", 0.1, 0.2) for name in names[:20]]),
     )  # fmt: skip
     return report, changes
 

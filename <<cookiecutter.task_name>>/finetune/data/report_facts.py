@@ -10,7 +10,15 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal
 
-from finetune.data.report_schema import DataReport, Histogram, Languages, Lengths, NearDuplicates, RowCheck
+from finetune.data.report_schema import (
+    DataReport,
+    Histogram,
+    Languages,
+    Lengths,
+    NearDuplicates,
+    RowCheck,
+    Stratification,
+)
 from finetune.data.splits import SPLITS
 
 SHOWN = 50
@@ -55,10 +63,15 @@ def checks(report: DataReport) -> list[Check]:
         if report.stratification is None:
             rows.append(Check("share of every class per split", False, reason=NO_RESULT))
         else:
-            off = count(len(report.stratification.off), "share")
-            tolerance = f"{report.stratification.tolerance:.1%}"
-            rows.append(Check("share of every class per split", True, f"{off} off by more than {tolerance}"))
+            found = off_sentence(report.stratification)
+            rows.append(Check("share of every class per split", True, found))
     return rows
+
+
+def off_sentence(found: Stratification) -> str:
+    """How many shares are off, and by what measure."""
+    by = "chance explains" if found.tolerance is None else f"{found.tolerance:.1%}"
+    return f"{count(len(found.off), 'share')} off by more than {by}"
 
 
 def not_checked(report: DataReport) -> int:
@@ -95,7 +108,8 @@ def _row_found(key: str, row: RowCheck) -> str:
 
 def _near_found(near: NearDuplicates) -> str:
     start = f"similarity from {near.threshold:g}: " if near.threshold is not None else ""
-    return f"{start}{count(near.rows, 'row')}, {count(near.across, 'pair')} across splits"
+    pairs = f", {count(near.across, 'pair')} across splits" if near.across is not None else ""
+    return f"{start}{count(near.rows, 'row')}{pairs}"
 
 
 def duplicate_counts(report: DataReport) -> list[tuple[str, int, Kind]]:
@@ -127,7 +141,9 @@ def near_sentences(near: NearDuplicates | None) -> list[str]:
         )
     if near.other_answer:
         said.append(f"In {count(near.other_answer, 'pair')} across splits the answers differ.")
-    return said or ["No near-duplicates lie in different splits."]
+    if near.across == 0:
+        return ["No near-duplicates lie in different splits."]
+    return said or [f"{count(near.rows, 'row')} with a near-duplicate."]
 
 
 def language_sentences(languages: Languages) -> list[str]:

@@ -20,6 +20,7 @@ from finetune.data.report_facts import (
     near_sentences,
     not_checked,
     nothing_wrong,
+    off_sentence,
     problem_kinds,
     row_sentence,
     scripts,
@@ -75,9 +76,8 @@ def _distribution(report: DataReport) -> list[str]:
         parts.append(f"The largest class has {ratio:.2f} times the rows of the smallest; the limit is {limit:g}.")
     if report.classes:
         parts.append(_class_table(report))
-    off = report.stratification.off if report.stratification else []
-    if off:
-        parts.append(f"{count(len(off), 'share')} of a class in a split, off the share that the split should have:")
+    if report.stratification and (off := report.stratification.off):
+        parts.append(f"{off_sentence(report.stratification)}; of a class, in a split:")
         listed = [(cell(o.name), o.split, f"{o.share:.1%}", f"{o.target:.1%}") for o in off[:_LISTED]]
         parts.append(_table(("class", "split", "share", "target"), listed, left=2))
         if len(off) > _LISTED:

@@ -110,8 +110,8 @@ class NearDuplicates(Struct, frozen=True):
     rows: Count = 0
     """Rows that have a near-duplicate."""
     left_out: LeftOut = LeftOut()
-    across: Count = 0
-    """Pairs whose rows lie in different splits."""
+    across: Count | None = None
+    """Pairs whose rows lie in different splits; None where only rows were counted."""
     other_answer: Count = 0
     """Pairs among those whose answers differ."""
     examples: list[NearPair] = []
@@ -165,8 +165,9 @@ class OffShare(Struct, frozen=True):
 
 
 class Stratification(Struct, frozen=True):
-    tolerance: float
     off: list[OffShare]
+    tolerance: float | None = None
+    """How far a share may be off; None where that depends on the rows of the class."""
 
 
 class ProblemList(Struct, frozen=True):

@@ -14,6 +14,7 @@ from finetune.data.report_facts import (
     limit_sentence,
     near_sentences,
     not_checked,
+    off_sentence,
     problem_kinds,
     row_sentence,
     scripts,
@@ -22,6 +23,7 @@ from finetune.data.report_facts import (
     split_rows,
 )
 from finetune.data.report_schema import DataReport, NearDuplicates, ProblemList, Stratification
+from finetune.data.splits import SPLITS
 from finetune.github.data_schema import Changes
 from finetune.github.data_tables import (
     FOLDED_FROM,
@@ -81,6 +83,8 @@ def problems(found: ProblemList, nothing: str = "") -> str:
 def distribution(report: DataReport, changes: Changes) -> str:
     """Rows per class and split with bars; a chart where there are many classes."""
     rows, splits = report.rows, split_rows(report)
+    if report.classes and not any(counts.left_out for counts in report.classes.values()):
+        splits = splits[: len(SPLITS)]  # rows that are left out are counted in no class
     total = (rows.accepted, *(number for _, number in splits))
     shares = ("", *(share(number, rows.accepted) for _, number in splits))
     heads = ("rows", *(split for split, _ in splits))
@@ -109,7 +113,7 @@ def _off(found: Stratification | None) -> list[str]:
     if found is None or not found.off:
         return []
     cells = [(name(row.name), row.split, f"{row.share:.1%}", f"{row.target:.1%}") for row in found.off]
-    text = f"{count(len(cells), 'share')} of a class in a split, off by more than {found.tolerance:.1%}:"
+    text = f"{off_sentence(found)}; of a class, in a split:"
     listed = table(("class", "split", "share", "target"), cells[:LISTED], left=2)
     return [text, listed + (f"\n\n… and {len(cells) - LISTED:,} more." if len(cells) > LISTED else "")]
 
@@ -170,7 +174,12 @@ def _pairs(near: NearDuplicates | None) -> list[str]:
         f"{pair.other_path}:{pair.other_line} ({pair.other_split})"
         for pair in near.examples[:LISTED]
     ]
-    return [folded("Near-duplicates in different splits", lines(shown, near.across - len(shown)))]
+    return [
+        folded(
+            "Near-duplicates in different splits",
+            lines(shown, (near.rows if near.across is None else near.across) - len(shown)),
+        )
+    ]
 
 
 def languages(report: DataReport) -> list[str]:
