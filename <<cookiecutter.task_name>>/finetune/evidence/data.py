@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from finetune.data.chat_format import system_text
-from finetune.data.splits import SPLITS, check_overlap
+from finetune.data.overlap import check_overlap
+from finetune.data.splits import SPLITS
 from finetune.errors import Problems
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
