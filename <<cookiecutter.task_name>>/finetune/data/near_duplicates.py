@@ -26,6 +26,7 @@ _EDGE = "$"
 _SINGLE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
 _SINGLE += "\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _WORD = re.compile(f"[{_SINGLE}]|[^\\W_{_SINGLE}]+")
+_APOSTROPHE = re.compile("['\u2019]")  # "don't" is one word, with either sign or without
 # Every ASCII sign but letters, digits and the line end, which separates texts, becomes a space.
 _SPACES = bytes(code if code == 10 or chr(code).isalnum() or code > 127 else 32 for code in range(256))
 _BATCH = 256
@@ -35,10 +36,10 @@ _BATCH = 256
 def words(normalised: Sequence[str]) -> list[list[str]]:
     """The words of each normalised text, punctuation left out; a text itself where there is nothing else."""
     plain = "\n".join([text if text.isascii() else "" for text in normalised])  # a normalised text has no line end
-    found = [line.split() for line in plain.encode("ascii").translate(_SPACES).decode("ascii").split("\n")]
+    found = [line.split() for line in plain.encode("ascii").translate(_SPACES, b"'").decode("ascii").split("\n")]
     for number, text in enumerate(normalised):
         if not found[number]:
-            found[number] = ([] if text.isascii() else _WORD.findall(text)) or [text]
+            found[number] = ([] if text.isascii() else _WORD.findall(_APOSTROPHE.sub("", text))) or [text]
     return found
 
 

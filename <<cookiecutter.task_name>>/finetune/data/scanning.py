@@ -88,10 +88,12 @@ class ChunkScanner:
         """One entry a line of the chunk, the row or None; where each line begins in it; the layout."""
         data = chunk.read()
         self._lines.problems = self._checks.problems = problems
-        lines = data.split(b"\n")
+        lines = [line + b"\n" for line in data.split(b"\n")]
+        # The last one has no line end, or is what follows the last line end: nothing.
+        lines[-1] = lines[-1][:-1]
         if not lines[-1]:
             lines.pop()
-        starts = list(accumulate((len(line) + 1 for line in lines), initial=0))
+        starts = list(accumulate(map(len, lines), initial=0))
         rows = self._screen.rows(data, len(lines))
         layout = Layout(values=len(rows) - rows.count(None))
         for number, row in enumerate(rows):
@@ -102,7 +104,7 @@ class ChunkScanner:
 
     def _odd(self, chunk: Chunk, line: bytes, number: int, start: int, layout: Layout) -> Any:
         place = chunk.first_line + number
-        whole, _ = next(split_lines(io.BytesIO(line + b"\n")))  # an overlong line is cut
+        whole, _ = next(split_lines(io.BytesIO(line)))  # an overlong line is cut
         stripped = layout.strip(whole, place)
         row = stripped and self._lines.read(stripped, chunk.name, place, chunk.offset + start)
         if row:
