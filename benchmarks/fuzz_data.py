@@ -42,8 +42,8 @@ from finetune.console import run  # noqa: E402
 from finetune.data.checks import Checks  # noqa: E402
 from finetune.data.raw_files import list_raw_files  # noqa: E402
 from finetune.data.records import RecordReader  # noqa: E402
-from finetune.data.row_checks import RowChecks  # noqa: E402
-from finetune.data.stage import validate  # noqa: E402
+from finetune.data.stage import convert, validate  # noqa: E402
+from finetune.data.survey import survey  # noqa: E402
 from finetune.errors import BadInput, Problems  # noqa: E402
 
 ROUND = 2500
@@ -123,26 +123,30 @@ class Fuzz:
         self.project = load_project(root)
 
     def reader(self, content: bytes) -> None:
-        """data/raw/rows.jsonl holds `content`: listed, read, checked."""
+        """data/raw/rows.jsonl holds `content`: listed, read in chunks, checked; read row by row, the same rows."""
         (self.root / "data" / "raw" / "rows.jsonl").write_bytes(content)
-        problems = Problems()
-        reader = RecordReader(self.project.task, problems)
-        checks = Checks(self.project.task, self.project.benchmark.splits, problems)
-        rows = RowChecks(self.project, problems)
-        for file in list_raw_files(self.project.paths, problems):
-            for record in reader.read(file, "data/raw/rows.jsonl"):
-                checks.add(record)
-                rows.add(record)
-        checks.finish()
-        assert checks.rows or problems.error_count, "neither a row nor an error"
+        problems, again = Problems(), Problems()
+        files = [(file, "data/raw/rows.jsonl") for file in list_raw_files(self.project.paths, problems)]
+        found = survey(self.project, files, problems)
+        checks = Checks(found)
+        checks.run()
+        assert checks.accepted or problems.error_count, "neither a row nor an error"
         self.judge(problems)
+        reader = RecordReader(self.project.task, again)
+        records = [record for file, name in files for record in reader.read(file, name)]
+        twice = sum(problem.code == "E150" for problem in problems.all)
+        assert len(records) + twice == checks.accepted, "the two ways to read find other rows"
+        unsaid = {problem.code for problem in again.all} - {problem.code for problem in problems.all}
+        assert not unsaid, f"only row by row: {unsaid}"
 
     def step(self, content: bytes) -> None:
-        """The whole of scripts/01_validate_data.py in this process."""
+        """The whole of scripts/01_validate_data.py and 02_convert_format.py in this process."""
         (self.root / "data" / "raw" / "rows.jsonl").write_bytes(content)
         with open(os.devnull, "w", encoding="utf-8") as sink, contextlib.redirect_stdout(sink):
             code = run(validate, project=self.root, as_json=True)
+            converted = run(convert, project=self.root)
         assert code in (0, 2), f"exit code {code}"
+        assert converted == code, f"exit code {converted} of the conversion"
 
     def config(self, name: str, content: bytes) -> None:
         """One of the three files holds `content`; each tenth time the whole project is loaded with it."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -98,6 +100,19 @@ class Problems:
             kept = self.errors
         if len(kept) < self._keep:
             kept.append(problem)
+
+    def extend(self, others: Problems) -> None:
+        """Add everything that `others` counted and kept, in its order."""
+        self.error_count += others.error_count
+        self.warning_count += others.warning_count
+        self.errors += others.errors[: self._keep - len(self.errors)]
+        self.warnings += others.warnings[: self._keep - len(self.warnings)]
+
+    def sort(self, paths: Sequence[str]) -> None:
+        """Bring the kept problems into the order of their places: files as in `paths`, other places last, by line."""
+        order = {path: number for number, path in enumerate(paths)}
+        for kept in (self.errors, self.warnings):
+            kept.sort(key=lambda problem: (order.get(problem.path, len(order)), problem.line or sys.maxsize))
 
     @property
     def all(self) -> list[Problem]:

@@ -94,6 +94,10 @@ class Paths:
         return self.results / "data_report.html"
 
     @property
+    def data_plan(self) -> Path:
+        return self.results / "data_plan.json"
+
+    @property
     def report_yaml(self) -> Path:
         return self.results / "evaluation_report.yaml"
 

@@ -8,18 +8,16 @@ import pytest
 from conftest import raw_rows
 
 from finetune.data.checks import Checks
-from finetune.data.records import RecordReader
+from finetune.data.survey import survey
 from finetune.errors import Problems
 
 
 def check(project) -> tuple[Checks, Problems]:
     """The checks of a project's one raw file, finished."""
     problems = Problems()
-    checks = Checks(project.task, project.benchmark.splits, problems)
-    file = project.paths.raw / "rows.jsonl"
-    for record in RecordReader(project.task, problems).read(file, "rows.jsonl"):
-        checks.add(record)
-    checks.finish()
+    checks = Checks(survey(project, [(project.paths.raw / "rows.jsonl", "rows.jsonl")], problems))
+    checks.run()
+    problems.sort(["rows.jsonl"])
     return checks, problems
 
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.config.benchmark import Splits
+from finetune.data.overlap import check_overlap
 from finetune.data.records import Record
-from finetune.data.splits import SPLITS, assign, check_overlap, split_key
+from finetune.data.splits import SPLITS, assign, split_key
 from finetune.data.text_rules import input_key
 from finetune.errors import Problems
 

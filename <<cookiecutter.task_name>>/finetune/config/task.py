@@ -101,6 +101,8 @@ class Data(Section):
     imbalance_policy: Literal["warn", "error"] = "warn"
     duplicates: Literal["warn", "error"] = "warn"
     """What an exact duplicate row is. A conflicting one is always an error."""
+    near_duplicates: Literal["leave_out", "error", "ignore"] = "leave_out"
+    """What becomes of a training or validation row of which a later split has a near-duplicate."""
     personal_data: Literal["warn", "error", "ignore"] = "warn"
     """What an e-mail address, phone or card number, IBAN or Taiwan national ID in a text is."""
     balance: Literal["none", "oversample", "weights"] = "none"

@@ -1,125 +1,96 @@
-"""Checks of the rows against the task: labels, entities, lengths, duplicates, classes per split, imbalance."""
+"""Judges a survey: duplicates, leakage across splits, enough rows of every class in every split, balance."""
 
 from __future__ import annotations
 
-import difflib
-from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from finetune.config.benchmark import Splits
-from finetune.config.task import TaskDefinition
-from finetune.data.records import Record
-from finetune.data.splits import SPLITS, assign, find_salt, split_key
+from finetune.data.near_search import Near
+from finetune.data.scanning import SALT_ROWS
+from finetune.data.splits import SPLITS, allowance, find_salt
+from finetune.data.survey import Survey
 from finetune.data.text_rules import shown
-from finetune.errors import Problems
 
 RAW = "data/raw"
-_SALT_SEARCH_ROWS = 2000
 
 
 class Checks:
-    """Takes the records one by one, then judges the whole; its counts are the facts of the data report."""
+    """The judgement; its counts are the facts of the data report, and tell what step 02 writes before balancing."""
 
-    def __init__(self, task: TaskDefinition, splits: Splits, problems: Problems) -> None:
-        self._task, self._splits, self._problems = task, splits, problems
-        self.class_names = task.label_names if task.task_type == "classification" else task.entity_type_names
-        self.classes = {split: Counter[str]() for split in SPLITS}
+    def __init__(self, survey: Survey) -> None:
+        self._survey, self._problems = survey, survey.problems
+        self._task, self._splits = survey.project.task, survey.project.benchmark.splits
+        self.class_names = self._task.label_names or self._task.entity_type_names
+        self.rows: Counter[str] = Counter(survey.counts.rows)
+        """Rows of each split."""
+        self.classes: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
         """Rows per class (label, or entity type occurring in the row) in each split."""
-        self.rows = Counter[str]()
-        self.input_chars = array("I")
-        self.output_chars = array("I")
-        self.exact_duplicates = 0
-        self.conflicts = 0
-        self.group_of: dict[str, str] = {}
-        """Group by row id, for rows that have one."""
-        self._known = set(self.class_names)
-        self._split_of_grouped: dict[bytes, str] = {}
-        self._salt_keys: dict[bytes, set[str]] = {}
+        for (split, name), number in survey.counts.classes.items():
+            self.classes[split][name] = number
+        self.accepted = sum(self.rows.values())
+        self.exact_duplicates = sum(twin.same_answer for twin in survey.twins)
+        self.conflicts = len(survey.twins) - self.exact_duplicates
+        self.left_out: list[Near] = []
+        """Rows that are in no split because a later one holds a near-duplicate."""
+        self.near_conflicts = 0
+        """Rows with a near-duplicate of another answer in a later split."""
 
-    def add(self, record: Record) -> str:
-        """Check one record against the task and return its split."""
-        key = split_key(record)
-        split = assign(key, self._splits)
-        names = self._names(record)
-        self.rows[split] += 1
-        self.classes[split].update(names)
-        self.input_chars.append(len(record.input))
-        self._check_length(record)
-        if record.twin is not None:
-            self._check_twin(record, split)  # before the next lines, which would put this row in its twin's place
-        if record.group is not None:
-            self.group_of[record.id] = record.group
-            self._split_of_grouped.setdefault(record.key, split)
-        if len(self._salt_keys) <= _SALT_SEARCH_ROWS:
-            self._salt_keys.setdefault(key, set()).update(names)
-        return split
-
-    def _names(self, record: Record) -> set[str]:
-        """The known classes of a record; unknown ones and foreign entity texts are reported."""
-        if isinstance(record.reference, str):
-            self.output_chars.append(len(record.reference))
-            if self._task.task_type == "generation":
-                return set()
-            return {record.reference} if self._is_known(record.reference, "label", record) else set()
-        self.output_chars.append(sum(len(entity["text"]) for entity in record.reference))
-        for entity in record.reference:
-            if entity["text"] not in record.input:
-                self._report(
-                    record, "E151", f"entity text {shown(entity['text'])} does not occur in the input",
-                    "copy it from the input, character by character",
-                )  # fmt: skip
-        return {entity["type"] for entity in record.reference if self._is_known(entity["type"], "entity type", record)}
-
-    def _is_known(self, name: str, kind: str, record: Record) -> bool:
-        if name in self._known:
-            return True
-        self._report(record, "E135", f"{kind} {shown(name)} is not in the task definition", self._hint(name))
-        return False
-
-    def _hint(self, name: str) -> str:
-        folded = {known.casefold(): known for known in self.class_names}
-        near = difflib.get_close_matches(name.strip().casefold()[:80], list(folded), 1, 0.5)
-        if near:
-            return f"did you mean {shown(folded[near[0]])}?"
-        listed = ", ".join(self.class_names[:10]) + (", …" if len(self.class_names) > 10 else "")
-        return f"one of {listed}"
-
-    def _check_length(self, record: Record) -> None:
-        limit = self._task.input.max_chars
-        if len(record.input) > limit:
-            self._report(
-                record, "E138", f"the input has {len(record.input)} characters, input.max_chars is {limit}",
-                "shorten the text, or raise input.max_chars in task_definition.yaml",
+    def run(self) -> None:
+        """Report every problem that is not a single row's."""
+        if not self._survey.system_prompt_is_clean:
+            self._problems.add(
+                "task_definition.yaml", "E130", "the system prompt, its labels included, holds a control token of the "
+                "base model", "remove or rewrite it", key="system_prompt",
             )  # fmt: skip
+        for twin in self._survey.twins:
+            self._check_twin(twin.row, twin.first, twin.same_answer)
+        for near in self._survey.near:
+            self._check_near(near)
+        if self.accepted:
+            self._check_whole()
 
-    def _check_twin(self, record: Record, split: str) -> None:
-        twin = record.twin
-        assert twin is not None
-        place = f"{twin.path}:{twin.line}"
-        if twin.same_reference:
-            self.exact_duplicates += 1
+    def _check_twin(self, row: int, first: int, same_answer: bool) -> None:
+        place = ":".join(map(str, self._survey.place(first)))
+        if same_answer:
             code = "E131" if self._task.data.duplicates == "error" else "W131"
-            self._report(record, code, f"duplicate of {place} (same input after normalisation)", "remove one of them")
+            self._report(row, code, f"duplicate of {place} (same input after normalisation)", "remove one of them")
         else:
-            self.conflicts += 1
             self._report(
-                record, "E132", f"same input as {place}, other {self._task.output.field}", "decide which one is right"
+                row, "E132", f"same input as {place}, other {self._task.output.field}", "decide which one is right"
             )
-        other = self._split_of_grouped.get(record.key) or assign(b"input\0" + record.key, self._splits)
-        if other != split:
-            self._report(
-                record, "E133", f"same input as {place}, which lies in {other} and this one in {split}",
-                "give both rows the same group, or remove one",
-            )  # fmt: skip
+        here, there = self.split_of(row), self.split_of(first)
+        if here != there:
+            what = f"same input as {place}, which lies in {there} and this one in {here}"
+            self._report(row, "E133", what, "give both rows the same group, or remove one")
 
-    def finish(self) -> None:
-        """Judge the whole: enough rows, every class in every split, balance."""
-        if not sum(self.rows.values()):
+    def _check_near(self, near: Near) -> None:
+        here, there = self.split_of(near.row), self.split_of(near.other)
+        what = f"near-duplicate ({near.score:.2f}) of {':'.join(map(str, self._survey.place(near.other)))}, "
+        what += f"which lies in {there}"
+        mine, other = (self._answer(row) for row in (near.row, near.other))
+        self.near_conflicts += mine != other
+        if self._task.data.near_duplicates == "error":
+            fix = "remove one, give both rows the same group, or set data.near_duplicates in task_definition.yaml"
+            self._report(near.row, "E134", f"{what} and this one in {here}", fix)
             return
-        least = self._task.data.min_rows_per_class
-        if not self.class_names and sum(self.rows.values()) < least:
-            self._whole("E137", f"{sum(self.rows.values())} rows, data.min_rows_per_class is {least}", "add rows")
+        self.left_out.append(near)
+        self.rows[here] -= 1
+        self.classes[here].subtract(name for name in mine if name in self.class_names)
+        self._report(near.row, "W134", f"{what}: left out of {here}", "nothing to do; the test stays a fair one")
+
+    def _answer(self, row: int) -> list[str]:
+        """The label, the types of the entities, or the text: what must be the same in near-duplicates."""
+        answer = self._survey.value_of(row)[self._task.output.field]
+        return [answer] if isinstance(answer, str) else sorted({entity["type"] for entity in answer})
+
+    def split_of(self, row: int) -> str:
+        return SPLITS[self._survey.splits[row]]
+
+    def _check_whole(self) -> None:
+        """Enough rows, every class in every split, balance."""
+        least, rows = self._task.data.min_rows_per_class, sum(self.rows.values())
+        if not self.class_names and rows < least:
+            self._whole("E137", f"{rows} rows, data.min_rows_per_class is {least}", "add rows")
         totals = self.totals()
         for name, count in totals.items():
             if count == 0:
@@ -138,15 +109,28 @@ class Checks:
     def _check_splits(self, names: Sequence[str]) -> None:
         missing = [f"class {shown(n)} has no row in {s}" for n in names for s in SPLITS if not self.classes[s][n]]
         missing = missing or [f"no row in {split}" for split in SPLITS if not self.rows[split]]
-        if not missing:
+        # Groups stay whole, however large: their shares are no draw of single rows.
+        uneven = [] if missing or self._survey.groups else list(self.uneven())
+        if not missing and not uneven:
             return
         fix = "add rows"
-        if len(self._salt_keys) <= _SALT_SEARCH_ROWS:
-            salt = find_salt(self._salt_keys, names, self._splits)
+        if len(self._survey.salt_keys) <= SALT_ROWS:
+            salt = find_salt(self._survey.salt_keys, names, self._splits)
             if salt is not None:
                 fix += f', or before the first release set splits.salt: "{salt}" in configs/benchmark_config.yaml'
         for message in missing:
             self._whole("E136", message, fix)
+        for name, split, share, target in uneven:
+            what = f"class {shown(name)} has {share:.1%} of its rows in {split}, splits.{split} is {target:g}"
+            self._whole("W136", what, fix)
+
+    def uneven(self) -> Iterator[tuple[str, str, float, float]]:
+        """(class, split, share, target) where a class's share lies further from the target than chance explains."""
+        for name, count in self.totals().items():
+            for split in SPLITS:
+                share, target = self.classes[split][name] / count if count else 0.0, getattr(self._splits, split)
+                if count and abs(share - target) > allowance(target, count):
+                    yield name, split, share, target
 
     def totals(self) -> dict[str, int]:
         """Rows per class over all splits, in the order of the task definition."""
@@ -157,8 +141,9 @@ class Checks:
         counts = [count for count in self.totals().values() if count]
         return max(counts) / min(counts) if counts and self._task.task_type == "classification" else None
 
-    def _report(self, record: Record, code: str, message: str, fix: str) -> None:
-        self._problems.add(record.path, code, message, fix, line=record.line)
+    def _report(self, row: int, code: str, message: str, fix: str) -> None:
+        name, line = self._survey.place(row)
+        self._problems.add(name, code, message, fix, line=line)
 
     def _whole(self, code: str, message: str, fix: str) -> None:
         self._problems.add(RAW, code, message, fix)

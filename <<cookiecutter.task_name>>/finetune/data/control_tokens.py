@@ -12,7 +12,7 @@ import msgspec
 from finetune.config.task import TaskDefinition
 from finetune.data.base_tokenizer import BaseTokenizer
 from finetune.data.chat_format import completion_text, system_text
-from finetune.data.records import Record
+from finetune.data.records import Row
 from finetune.data.text_rules import DROPPED
 
 _QUESTION, _ANSWER = "QUESTIONGOESHERE", "ANSWERGOESHERE"
@@ -24,6 +24,8 @@ class ControlTokens:
 
     def __init__(self, names: Iterable[str]) -> None:
         self._names = {fold(name): name for name in names}
+        self.signs = frozenset(_rarest(name) for name in self._names if name)
+        """A folded text without any of these characters spells no control token."""
         longest_first = sorted(filter(None, self._names), key=len, reverse=True)
         self._pattern = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
 
@@ -31,6 +33,11 @@ class ControlTokens:
         """The first control token that `text` spells, as the tokenizer writes it."""
         found = self._pattern.search(fold(text))
         return self._names[found[0]] if found else None
+
+
+def _rarest(name: str) -> str:
+    """The character of a name that ordinary text has least of: the first that is no letter, digit or common sign."""
+    return next((sign for sign in name if not sign.isalnum() and sign not in " .,-'"), name[0])
 
 
 def fold(text: str) -> str:
@@ -53,7 +60,7 @@ class TemplateProof:
         """Raises Unproved where the tokenizers package or a usable chat template is missing."""
         self._task = task
         self._ids = set(base.control_tokens.values())
-        self._tokenizer = _added_tokens_only(base)
+        self._tokenizer, self.keeps_characters = _added_tokens_only(base)
         head, self._middle, self._tail = _pieces(base, system_text(task), options)
         self.expected = self._count([head + _QUESTION + self._middle + _ANSWER + self._tail])[0]
         """Control tokens of the template around one question and one answer, the system prompt included."""
@@ -66,11 +73,11 @@ class TemplateProof:
         self._head = head[max(starts, default=0) :]
         self._cut = self._count([head])[0] - self._count([self._head])[0]
 
-    def surplus(self, records: Sequence[Record]) -> list[int]:
-        """For each record, its control tokens minus the template's own."""
+    def surplus(self, rows: Sequence[Row]) -> list[int]:
+        """For each row, its control tokens minus the template's own."""
         texts = [
-            self._head + record.input + self._middle + completion_text(self._task, record.reference) + self._tail
-            for record in records
+            self._head + row.input + self._middle + completion_text(self._task, row.reference) + self._tail
+            for row in rows
         ]
         return [count + self._cut - self.expected for count in self._count(texts)]
 
@@ -79,7 +86,8 @@ class TemplateProof:
         return [sum(token in self._ids for token in encoding.ids) for encoding in encoded]
 
 
-def _added_tokens_only(base: BaseTokenizer) -> Any:
+def _added_tokens_only(base: BaseTokenizer) -> tuple[Any, bool]:
+    """The tokenizer, and whether its normaliser makes no other characters than Unicode's own normal forms do."""
     try:
         from tokenizers import Tokenizer
     except ModuleNotFoundError:
@@ -90,9 +98,20 @@ def _added_tokens_only(base: BaseTokenizer) -> Any:
     model = {"type": "WordLevel", "vocab": {**added, rest: max(added.values(), default=0) + 1}, "unk_token": rest}
     unused = dict.fromkeys(("pre_tokenizer", "post_processor", "decoder", "truncation", "padding"))
     try:
-        return Tokenizer.from_str(msgspec.json.encode({**values, **unused, "model": model}).decode("utf-8"))
+        tokenizer = Tokenizer.from_str(msgspec.json.encode({**values, **unused, "model": model}).decode("utf-8"))
+        return tokenizer, _keeps_characters(values.get("normalizer"))
     except Exception as refusal:  # the package raises nothing narrower
         raise Unproved(f"the tokenizers package refuses tokenizer.json ({str(refusal)[:80]})") from None
+
+
+def _keeps_characters(normaliser: Any) -> bool:
+    if normaliser is None:
+        return True
+    parts = normaliser.get("normalizers")
+    if parts is not None:
+        return all(map(_keeps_characters, parts))
+    spaces = normaliser.get("pattern") == {"String": " "}  # a space becomes the sign of a space
+    return normaliser.get("type") in ("NFC", "NFD", "NFKC", "NFKD", "Prepend") or spaces
 
 
 def _pieces(base: BaseTokenizer, system: str, options: dict[str, Any]) -> tuple[str, str, str]:

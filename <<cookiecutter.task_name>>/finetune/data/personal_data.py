@@ -9,7 +9,7 @@ from collections.abc import Callable
 from finetune.data.text_rules import DROPPED
 
 # Every kind of number has eight digits close to each other; \d knows full-width ones, gaps may be invisible signs.
-_MAY = re.compile(r"[@＠﹫]|\d(?:\D{0,4}\d){7}")
+MAY_HOLD = re.compile(r"[@＠﹫]|\d(?:\D{0,4}\d){7}")
 _EMAIL = re.compile(r"(?<![\w.%+-])[A-Za-z0-9._%+-]{1,64}@((?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z]{2,24})(?![\w-])", re.ASCII)
 _RESERVED_DOMAIN = re.compile(r"(?:^|\.)(?:example(?:\.(?:com|org|net))?|test|invalid|localhost)$", re.IGNORECASE)
 _TAIWAN_PHONE = re.compile(
@@ -42,7 +42,7 @@ def find_personal_data(text: str) -> list[str]:
     Full-width signs are read as their plain forms and invisible characters are left out. A match counts only where its
     checksum is right, for kinds that have one.
     """
-    if not _MAY.search(text):
+    if not MAY_HOLD.search(text):
         return []
     plain = text if text.isascii() else DROPPED.sub("", unicodedata.normalize("NFKC", text))
     return [kind for kind, holds in _KINDS if holds(plain)]

@@ -1,4 +1,4 @@
-"""Raw records: data/raw/*.jsonl, one strict JSON object per line, read once and streamed."""
+"""Raw records: data/raw/*.jsonl, one strict JSON object per line."""
 
 from __future__ import annotations
 
@@ -11,13 +11,26 @@ import msgspec
 
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import Reference
+from finetune.data.identities import Identities, answer_hash
 from finetune.data.json_faults import diagnose, find_faults
 from finetune.data.text_rules import check_text, input_key, is_blank, shown
 from finetune.errors import Problems
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_ID_CHARS = 200
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
+_BLANK_LINES = 1000
+_LINE_BITS = 48
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One well-formed line, as its writer meant it."""
+
+    input: str
+    reference: Reference
+    id: str | None = None
+    """Its own id, where it has one."""
+    group: str | None = None
 
 
 class Twin(msgspec.Struct, frozen=True, gc=False):
@@ -42,16 +55,60 @@ class Record(msgspec.Struct, frozen=True):
     twin: Twin | None
 
 
-class RecordReader:
-    """Reads files one after another and yields the rows that are well formed; every other row is a problem.
+class Layout(msgspec.Struct):
+    """What the lines of a file tell beside their content: byte order mark, blank lines, line ends."""
 
-    Nothing but a few dozen bytes per row is kept (for ids and duplicates). Labels and entities are checked later,
-    against the task (checks.py); here only their JSON types.
+    values: int = 0
+    bom: bool = False
+    blank: list[int] = []
+    crlf: int = 0
+    first_crlf: int = 0
+
+    def strip(self, line: bytes, number: int) -> bytes | None:
+        """`line` without byte order mark and line end, counted; None for a blank one."""
+        if number == 1 and line.startswith(BOM):
+            self.bom, line = True, line[len(BOM) :]
+        if line.endswith(b"\r\n"):
+            self.crlf += 1
+            self.first_crlf = self.first_crlf or number
+        line = line.rstrip(b"\r\n") if line[-2:-1] == b"\r" else line.removesuffix(b"\n")
+        if line.strip():
+            self.values += 1
+            return line
+        if len(self.blank) < _BLANK_LINES:
+            self.blank.append(number)
+        return None
+
+    def extend(self, next_lines: Layout) -> None:
+        """Add the lines that follow in the same file."""
+        self.values += next_lines.values
+        self.bom = self.bom or next_lines.bom
+        self.blank += next_lines.blank[: _BLANK_LINES - len(self.blank)]
+        self.crlf += next_lines.crlf
+        self.first_crlf = self.first_crlf or next_lines.first_crlf
+
+    def report(self, name: str, problems: Problems) -> None:
+        """Say what is wrong with the lines of the file `name`, once all of them are counted."""
+        if self.bom:
+            problems.add(name, "E104", "starts with a byte order mark", "save as UTF-8 without BOM", line=1)
+        if not self.values:
+            problems.add(name, "E102", "no records, only blank lines", "add records or remove the file", line=1)
+            return
+        for number in self.blank:
+            problems.add(name, "W103", "blank line", "remove it", line=number)
+        if self.crlf:
+            what = f"{self.crlf} line{'s end' if self.crlf > 1 else ' ends'} in CRLF, the first one here"
+            problems.add(name, "W106", what, "save the file with LF line ends", line=self.first_crlf)
+
+
+class LineReader:
+    """Reads single lines: a well-formed one becomes a row, everything else is a problem.
+
+    Labels and entities are checked later, against the task (row_checks.py); here only their JSON types.
     """
 
     def __init__(self, task: TaskDefinition, problems: Problems) -> None:
-        self.lines = 0
-        self._problems = problems
+        self.problems = problems
         self._decode = msgspec.json.Decoder().decode
         self._input, self._output = task.input.field, task.output.field
         self._id, self._group = task.data.id_field, task.data.group_field
@@ -59,57 +116,13 @@ class RecordReader:
         self._entities = task.task_type == "extraction"
         # A label is compared with the closed set of labels, which says more than rules about its characters.
         self._closed = self._output if task.task_type == "classification" else None
-        self._paths: list[str] = []
-        self._own_ids: set[str] = set()
-        # First 8 bytes of the key -> file (16 bits), line (32 bits), 48 bits of the reference's hash, in one integer:
-        # 100 bytes a row. Two of a million different inputs share 8 bytes of sha256 with probability 3e-8.
-        self._first: dict[int, int] = {}
-        self._repeats: dict[int, int] = {}
 
-    def read(self, file: Path, name: str) -> Iterator[Record]:
-        """Yield the good records of `file`, shown as `name` in problems."""
-        self._paths.append(name)
-        with open(file, "rb") as stream:
-            yield from self._records(stream, name)
-
-    def _records(self, stream: BinaryIO, name: str) -> Iterator[Record]:
-        offset = values = crlf = first_crlf = 0
-        blank: list[int] = []
-        for number, (line, size) in enumerate(_lines(stream), 1):
-            if line.endswith(b"\r\n"):
-                crlf += 1
-                first_crlf = first_crlf or number
-            line = line.rstrip(b"\r\n") if line[-2:-1] == b"\r" else line.removesuffix(b"\n")
-            if number == 1 and line.startswith(_BOM):
-                self._problems.add(name, "E104", "starts with a byte order mark", "save as UTF-8 without BOM", line=1)
-                line = line[3:]
-            if not line.strip():
-                if len(blank) < 1000:
-                    blank.append(number)
-            else:
-                values += 1
-                record = self._record(line, name, number, offset)
-                if record is not None:
-                    yield record
-            offset += size
-        self.lines += values
-        self._report_layout(name, values, blank, crlf, first_crlf)
-
-    def _report_layout(self, name: str, values: int, blank: list[int], crlf: int, first_crlf: int) -> None:
-        if not values:
-            self._problems.add(name, "E102", "no records, only blank lines", "add records or remove the file", line=1)
-            return
-        for number in blank:
-            self._problems.add(name, "W103", "blank line", "remove it", line=number)
-        if crlf:
-            what = f"{crlf} line{'s end' if crlf > 1 else ' ends'} in CRLF, the first one here"
-            self._problems.add(name, "W106", what, "save the file with LF line ends", line=first_crlf)
-
-    def _record(self, line: bytes, name: str, number: int, offset: int) -> Record | None:
-        before = self._problems.error_count
+    def read(self, line: bytes, name: str, number: int, offset: int) -> Row | None:
+        """The row on line `number` of the file `name`; `line` has no line end, its first byte is at `offset`."""
+        before = self.problems.error_count
 
         def report(code: str, message: str, fix: str) -> None:
-            self._problems.add(name, code, message, fix, line=number)
+            self.problems.add(name, code, message, fix, line=number)
 
         if len(line) > MAX_LINE_BYTES:
             report("E140", "the line is longer than 1 MB", "split the record, or remove it")
@@ -125,9 +138,9 @@ class RecordReader:
             report(*fault)
             return None
         self._check_fields(value, report)
-        if self._problems.error_count > before:
+        if self.problems.error_count > before:
             return None
-        return self._accept(value, name, number, report)
+        return Row(value[self._input], value[self._output], value.get(self._id), value.get(self._group))
 
     def _check_fields(self, value: dict[str, Any], report: Callable[[str, str, str], None]) -> None:
         for field in value:
@@ -177,47 +190,56 @@ class RecordReader:
             else:
                 self._check_text(entity[key], f"{place}.{key}", report)
 
-    def _accept(
-        self, value: dict[str, Any], name: str, number: int, report: Callable[[str, str, str], None]
-    ) -> Record | None:
-        text, reference = value[self._input], value[self._output]
-        key = input_key(text)
-        short = int.from_bytes(key[:8])
-        fingerprint = hash(_comparable(reference)) & 0xFFFFFFFFFFFF
-        place = (len(self._paths) - 1) << 80 | number << 48 | fingerprint
-        first = self._first.setdefault(short, place)
-        twin = None
-        if first != place:
-            twin = Twin(self._paths[first >> 80], first >> 48 & 0xFFFFFFFF, first & 0xFFFFFFFFFFFF == fingerprint)
-        own = value.get(self._id)
-        if own is None:
-            identifier = self._default_id(key.hex()[:16], short, twin)
-        elif own in self._own_ids or self._is_default_of_another(own, place):
-            report("E150", f"id {shown(own)} is used twice", "give every row its own id, or leave the field out")
+
+class RecordReader:
+    """Reads files one after another and yields the rows that are well formed; every other row is a problem.
+
+    For files of any size; step 01 and 02 read the same rows with the same rules in several processes (survey.py).
+    """
+
+    def __init__(self, task: TaskDefinition, problems: Problems) -> None:
+        self.lines = 0
+        self._problems = problems
+        self._lines = LineReader(task, problems)
+        self._identities = Identities()
+        self._paths: list[str] = []
+
+    def read(self, file: Path, name: str) -> Iterator[Record]:
+        """Yield the good records of `file`, shown as `name` in problems."""
+        self._paths.append(name)
+        layout, offset = Layout(), 0
+        with open(file, "rb") as stream:
+            for number, (whole, size) in enumerate(split_lines(stream), 1):
+                line = layout.strip(whole, number)
+                row = line and self._lines.read(line, name, number, offset)
+                record = row and self._record(row, name, number)
+                if record:
+                    yield record
+                offset += size
+        self.lines += layout.values
+        layout.report(name, self._problems)
+
+    def _record(self, row: Row, name: str, number: int) -> Record | None:
+        key = input_key(row.input)
+        place = (len(self._paths) - 1) << _LINE_BITS | number
+        found = self._identities.add(int.from_bytes(key[:8]), row.id, answer_hash(row.reference), place)
+        if found.id is None:
+            report_used_twice(row.id or "", name, number, self._problems)
             return None
-        else:
-            identifier = own
-            self._own_ids.add(own)
-        return Record(identifier, text, reference, value.get(self._group), name, number, key, twin)
-
-    def _is_default_of_another(self, own: str, place: int) -> bool:
-        """An id copied from the converted files may return as a row's own id; it must not name a second row."""
-        if len(own) != 16 or own.strip("0123456789abcdef"):
-            return False
-        return self._first.get(int(own, 16), place) != place
-
-    def _default_id(self, base: str, short: int, twin: Twin | None) -> str:
-        """The hash of the normalised input; a repeated input gets -2, -3 … in reading order."""
-        identifier = base
-        if twin is not None:
-            self._repeats[short] = self._repeats.get(short, 1) + 1
-            identifier = f"{base}-{self._repeats[short]}"
-        while identifier in self._own_ids:
-            identifier += "-x"
-        return identifier
+        twin = None
+        if found.first is not None:
+            path, line = self._paths[found.first >> _LINE_BITS], found.first & (1 << _LINE_BITS) - 1
+            twin = Twin(path, line, found.same_answer)
+        return Record(found.id, row.input, row.reference, row.group, name, number, key, twin)
 
 
-def _lines(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
+def report_used_twice(identifier: str, name: str, number: int, problems: Problems) -> None:
+    """Say that a row names itself like another one."""
+    what = f"id {shown(identifier)} is used twice"
+    problems.add(name, "E150", what, "give every row its own id, or leave the field out", line=number)
+
+
+def split_lines(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
     """Lines with their LF, and their length in bytes; of an overlong one only the first part is kept."""
     limit = MAX_LINE_BYTES + 2
     while line := stream.readline(limit):
@@ -226,12 +248,6 @@ def _lines(stream: BinaryIO) -> Iterator[tuple[bytes, int]]:
             tail = stream.readline(limit)
             size += len(tail)
         yield line, size
-
-
-def _comparable(reference: Reference) -> object:
-    if isinstance(reference, str):
-        return reference
-    return tuple(sorted((entity["type"], entity["text"]) for entity in reference))
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:

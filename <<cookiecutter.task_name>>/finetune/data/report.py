@@ -2,86 +2,133 @@
 
 from __future__ import annotations
 
-from array import array
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 import msgspec
 
+from finetune.config.project import Project
 from finetune.data.checks import Checks
+from finetune.data.near_duplicates import THRESHOLD
+from finetune.data.plan import class_table
 from finetune.data.report_markdown import render_markdown
 from finetune.data.report_page import render_html
 from finetune.data.report_schema import DataReport, checked_report
 from finetune.data.splits import SPLITS
-from finetune.errors import Problems
+from finetune.data.survey import Survey
 from finetune.paths import Paths
 from finetune.provenance import read_manifest, write_json, write_text
 
 REPORT_VERSION = 2
+_EXAMPLES = 20
 _BINS = 40
 
 
 def build_report(
-    *, task_name: str, task_type: str, expected_rows: int, max_imbalance: float, raw: Mapping[str, Any],
-    inputs: Mapping[str, str], rows_read: int, checks: Checks, problems: Problems, max_chars: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    project: Project, files: Mapping[str, Any], inputs: Mapping[str, str], survey: Survey, checks: Checks
+) -> dict[str, Any]:
     """The report's content. `inputs` are the digests it is bound to: other data, another task, another report."""
-    totals = checks.totals()
+    task, counts = project.task, survey.counts
     ratio = checks.imbalance()
-    accepted = sum(checks.rows.values())
     return {
         "report_version": REPORT_VERSION,
-        "valid": problems.error_count == 0,
-        "task": task_name,
-        "task_type": task_type,
+        "valid": survey.problems.error_count == 0,
+        "task": task.task_name,
+        "task_type": task.task_type,
         "inputs": dict(inputs),
-        "files": dict(raw),
+        "files": {name: {**facts, "rows": survey.lines.get(name, 0)} for name, facts in files.items()},
         "rows": {
-            "read": rows_read,
-            "accepted": accepted,
-            "expected": expected_rows,
-            "left_out": accepted - sum(checks.rows[split] for split in SPLITS),
+            "read": sum(survey.lines.values()),
+            "accepted": checks.accepted,
+            "expected": task.data.expected_rows,
+            "left_out": len(checks.left_out),
             **{split: checks.rows[split] for split in SPLITS},
         },
-        "classes": {
-            name: {"rows": count, **{split: checks.classes[split][name] for split in SPLITS}}
-            for name, count in totals.items()
-        },
-        "imbalance": None if ratio is None else {"ratio": round(ratio, 3), "limit": max_imbalance},
-        "characters": {"input": _summary(checks.input_chars), "output": _summary(checks.output_chars)},
+        "classes": class_table(checks),
+        "imbalance": None if ratio is None else {"ratio": round(ratio, 3), "limit": task.data.max_imbalance},
+        "stratification": _stratification(checks),
+        "characters": {"input": _summary(counts.input_chars), "output": _summary(counts.output_chars)},
         "length_histogram": {
-            "input": _histogram(checks.input_chars, max_chars), "output": _histogram(checks.output_chars, None),
+            "input": {"limit": task.input.max_chars, "bins": _bins(counts.input_chars)},
+            "output": {"limit": None, "bins": _bins(counts.output_chars)},
         },
-        "duplicates": {"exact": checks.exact_duplicates, "conflicting": checks.conflicts, "near": None},
-        "groups": {"rows": len(checks.group_of), "distinct": len(set(checks.group_of.values()))},
-        "languages": None,
-        "stratification": None,
-        "problems": problems.to_json(),
+        "duplicates": {
+            "exact": checks.exact_duplicates, "conflicting": checks.conflicts, "near": _near(survey, checks),
+        },
+        "groups": {"rows": len(survey.groups), "distinct": len(set(survey.groups.values()))},
+        "row_checks": _row_checks(survey, checks),
+        "problems": survey.problems.to_json(),
     }  # fmt: skip
 
 
-def _summary(lengths: array[int]) -> dict[str, int] | None:
+def _row_checks(survey: Survey, checks: Checks) -> dict[str, Any]:
+    """What was checked row by row, with the numbers of rows and findings where it was done."""
+    found = {"template_proof": {"rows": checks.accepted}, "personal_data": {"texts": survey.counts.personal}}
+    return {
+        name: {**fact, **(found.get(name, {}) if fact["status"] == "done" else {})}
+        for name, fact in survey.row_checks.items()
+    }
+
+
+def _stratification(checks: Checks) -> dict[str, Any] | None:
+    """The classes whose shares chance does not explain; None where there are no classes."""
+    if not checks.class_names:
+        return None
+    off = [
+        {"class": name, "split": split, "share": round(share, 4), "target": target}
+        for name, split, share, target in checks.uneven()
+    ]
+    return {"off": off}
+
+
+def _near(survey: Survey, checks: Checks) -> dict[str, Any]:
+    policy = survey.project.task.data.near_duplicates
+    if policy == "ignore":
+        return {"status": "skipped", "reason": "data.near_duplicates is ignore"}
+    examples = []
+    for near in survey.near[:_EXAMPLES]:
+        (path, line), (other_path, other_line) = survey.place(near.row), survey.place(near.other)
+        examples.append({
+            "path": path, "line": line, "split": checks.split_of(near.row), "other_path": other_path,
+            "other_line": other_line, "other_split": checks.split_of(near.other), "score": round(near.score, 3),
+        })  # fmt: skip
+    left_out = Counter(checks.split_of(near.row) for near in checks.left_out)
+    return {
+        "status": "done", "policy": policy, "threshold": THRESHOLD, "rows": len(survey.near),
+        "left_out": {split: left_out[split] for split in SPLITS[:-1]}, "other_answer": checks.near_conflicts,
+        "examples": examples,
+    }  # fmt: skip
+
+
+def _summary(lengths: Counter[int]) -> dict[str, int] | None:
     """Smallest, median, 95th percentile (nearest rank) and largest; None for no rows."""
     if not lengths:
         return None
     ordered = sorted(lengths)
-    last = len(ordered) - 1
+    reached = list(accumulate(lengths[length] for length in ordered))
+    count = reached[-1]
+
+    def rank(position: int) -> int:
+        return ordered[bisect_right(reached, position)]
+
     # Nearest rank: ceil(p * n) - 1, in integers so that no rounding error picks a neighbour.
     return {
-        "min": ordered[0], "median": ordered[last // 2], "p95": ordered[-(-95 * len(ordered) // 100) - 1],
-        "max": ordered[last],
+        "min": ordered[0], "median": rank((count - 1) // 2), "p95": rank(-(-95 * count // 100) - 1), "max": ordered[-1],
     }  # fmt: skip
 
 
-def _histogram(lengths: array[int], limit: int | None) -> dict[str, Any] | None:
-    """Rows in at most _BINS bins of equal width from 0 to the longest; None for no rows."""
+def _bins(lengths: Counter[int]) -> list[tuple[int, int, int]]:
+    """(from, to, rows) of bins of equal width, `to` exclusive; the last one ends after the longest."""
     if not lengths:
-        return None
+        return []
     width = max(lengths) // _BINS + 1
-    rows = [0] * (max(lengths) // width + 1)
-    for length in lengths:
-        rows[length // width] += 1
-    return {"limit": limit, "bins": [[n * width, (n + 1) * width, count] for n, count in enumerate(rows)]}
+    bins = Counter[int]()
+    for length, rows in lengths.items():
+        bins[length // width] += rows
+    return [(number * width, (number + 1) * width, bins[number]) for number in range(max(bins) + 1)]
 
 
 def write_data_report(paths: Paths, report: Mapping[str, Any]) -> None:

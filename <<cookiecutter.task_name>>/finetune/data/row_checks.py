@@ -1,38 +1,36 @@
-"""Checks of one accepted row at a time that need more than the task: the base model's tokens, personal data."""
+"""Checks of one well-formed row at a time: against the task, against the base model's tokens, for personal data."""
 
 from __future__ import annotations
 
+import difflib
 from typing import Any
 
 import msgspec
 
 from finetune.config.project import Project
-from finetune.console import say
+from finetune.config.task import TaskDefinition
 from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.chat_format import template_options
 from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.personal_data import find_personal_data
-from finetune.data.records import Record
+from finetune.data.records import Row
 from finetune.data.text_rules import shown
 from finetune.errors import Problems
 
 _BATCH = 1000
-_NAMES = {
-    "control_tokens": "control tokens of the base model",
-    "template_proof": "control tokens of templated rows, by count",
-    "personal_data": "personal data",
-}
 
 
 class RowChecks:
-    """Takes the records one by one; `finish` gives the facts for the data report and says what could not be checked."""
+    """Takes rows one by one; every objection goes into `problems`, which may be replaced between two rows."""
 
     def __init__(self, project: Project, problems: Problems) -> None:
-        self._task, self._problems = project.task, problems
+        self.problems = problems
+        self.texts_with_personal_data = 0
+        self._task = project.task
+        self._labels = _Names(project.task)
         self._policy = project.task.data.personal_data
-        self._rows = self._personal = 0
-        self._waiting: list[Record] = []
-        self._tokens: ControlTokens | None = None
+        self._waiting: list[tuple[Row, str, int]] = []
+        self.tokens: ControlTokens | None = None
         self._proof: TemplateProof | None = None
         self._unproved = f"no tokenizer.json of {project.training.base_model.id} on this machine"
         base = find_base_tokenizer(project)
@@ -44,83 +42,128 @@ class RowChecks:
             self._names = len(base.control_tokens)
             if not self._names:
                 raise Unproved("its tokenizer.json names no control tokens")
-            self._tokens = ControlTokens(base.control_tokens)
+            self.tokens = ControlTokens(base.control_tokens)
             self._proof = TemplateProof(base, project.task, template_options(project.training))
         except Unproved as reason:
             self._unproved = str(reason)
         except (msgspec.MsgspecError, UnicodeError, KeyError) as failure:
             self._unproved = f"the tokenizer files in {project.paths.relative(base.folder)} are damaged ({failure})"
-        else:
-            self._check_system_prompt(self._proof)
 
-    def add(self, record: Record) -> None:
-        """Check one record."""
-        self._rows += 1
+    @property
+    def every_row_counts(self) -> bool:
+        """Whether control tokens must be counted also in rows that hold none of their signs."""
+        return self._proof is not None and not self._proof.keeps_characters
+
+    @property
+    def system_prompt_is_clean(self) -> bool:
+        """Whether the system prompt, its labels included, holds no control token of the base model."""
+        return self._proof is None or not self._proof.in_system_prompt
+
+    def add(self, row: Row, path: str, line: int) -> None:
+        """Check one row. The proof by count comes later, at the latest with `flush`."""
+        self._labels.check(row, lambda *problem: self._report(path, line, *problem))
+        limit = self._task.input.max_chars
+        if len(row.input) > limit:
+            what = f"the input has {len(row.input)} characters, input.max_chars is {limit}"
+            self._report(path, line, "E138", what, "shorten the text, or raise input.max_chars in task_definition.yaml")
         clean = True
-        for field, text in self._texts(record):
+        for field, text in self._texts(row):
             if self._policy != "ignore" and (kinds := find_personal_data(text)):
-                self._personal += 1
-                self._report_personal(record, field, kinds)
-            if self._tokens and (token := self._tokens.find(text)):
+                self.texts_with_personal_data += 1
+                self._report_personal(path, line, field, kinds)
+            if self.tokens and (token := self.tokens.find(text)):
                 clean = False
-                self._report(
-                    record, "E130", f'field "{field}": {shown(token)} is a control token of the base model',
-                    "remove or rewrite it; a chat model obeys it",
-                )  # fmt: skip
+                what = f'field "{field}": {shown(token)} is a control token of the base model'
+                self._report(path, line, "E130", what, "remove or rewrite it; a chat model obeys it")
         if self._proof and clean:  # the others are refused already
-            self._waiting.append(record)
+            self._waiting.append((row, path, line))
             if len(self._waiting) >= _BATCH:
-                self._prove(self._proof)
+                self.flush()
 
-    def finish(self) -> dict[str, Any]:
-        """The facts of the checks; what was skipped says so, and why."""
-        if self._proof:
-            self._prove(self._proof)
-            proof: dict[str, Any] = {"status": "done", "rows": self._rows, "template_tokens": self._proof.expected}
-        else:
-            proof = {"status": "skipped", "reason": self._unproved}
-        tokens = {"status": "done", "names": self._names} if self._tokens else {**proof, "status": "skipped"}
-        personal: dict[str, Any] = {"status": "done", "policy": self._policy, "texts": self._personal}
-        if self._policy == "ignore":
-            personal |= {"status": "skipped", "reason": "data.personal_data is ignore"}
-        facts = {"control_tokens": tokens, "template_proof": proof, "personal_data": personal}
-        for name, fact in facts.items():
-            if fact["status"] == "skipped":
-                say(f"  not checked: {_NAMES[name]} ({fact['reason']})")
-        return facts
-
-    def _texts(self, record: Record) -> list[tuple[str, str]]:
-        """(field, text) of everything a person wrote; a label is one of the task's own."""
-        texts = [(self._task.input.field, record.input)]
-        name = self._task.output.field
-        if self._task.task_type == "generation":
-            texts.append((name, str(record.reference)))
-        elif self._task.task_type == "extraction":
-            texts += [(f"{name}[{n}].text", entity["text"]) for n, entity in enumerate(record.reference)]  # type: ignore[index]
-        return texts
-
-    def _report_personal(self, record: Record, field: str, kinds: list[str]) -> None:
-        code = "E142" if self._policy == "error" else "W142"
-        self._report(
-            record, code, f'field "{field}": what looks like {" and ".join(kinds)}',
-            "replace it by an invented one, or set data.personal_data in task_definition.yaml",
-        )  # fmt: skip
-
-    def _prove(self, proof: TemplateProof) -> None:
-        for record, surplus in zip(self._waiting, proof.surplus(self._waiting), strict=True):
-            if surplus:
-                self._report(
-                    record, "E130", f"the row holds {proof.expected + surplus} control tokens in the base model's "
-                    f"template, the template itself {proof.expected}", "remove what reads as a control token",
-                )  # fmt: skip
+    def flush(self) -> None:
+        """Count the control tokens of the rows that wait for it."""
+        if self._proof and self._waiting:
+            expected = self._proof.expected
+            for surplus, (_, path, line) in zip(
+                self._proof.surplus([row for row, _, _ in self._waiting]), self._waiting, strict=True
+            ):
+                if surplus:
+                    what = f"the row holds {expected + surplus} control tokens in the base model's template, "
+                    what += f"the template itself {expected}"
+                    self._report(path, line, "E130", what, "remove what reads as a control token")
         self._waiting.clear()
 
-    def _check_system_prompt(self, proof: TemplateProof) -> None:
-        if proof.in_system_prompt:
-            self._problems.add(
-                "task_definition.yaml", "E130", "the system prompt, its labels included, holds a control token of the "
-                "base model", "remove or rewrite it", key="system_prompt",
-            )  # fmt: skip
+    def facts(self) -> dict[str, Any]:
+        """What was checked, and how; a check that could not be made says so, and why."""
+        if self._proof:
+            proof: dict[str, Any] = {"status": "done", "template_tokens": self._proof.expected}
+        else:
+            proof = {"status": "skipped", "reason": self._unproved}
+        tokens = {"status": "done", "names": self._names} if self.tokens else {**proof, "status": "skipped"}
+        personal: dict[str, Any] = {"status": "done", "policy": self._policy}
+        if self._policy == "ignore":
+            personal |= {"status": "skipped", "reason": "data.personal_data is ignore"}
+        return {"control_tokens": tokens, "template_proof": proof, "personal_data": personal}
 
-    def _report(self, record: Record, code: str, message: str, fix: str) -> None:
-        self._problems.add(record.path, code, message, fix, line=record.line)
+    def _texts(self, row: Row) -> list[tuple[str, str]]:
+        """(field, text) of everything a person wrote; a label is one of the task's own."""
+        texts = [(self._task.input.field, row.input)]
+        name = self._task.output.field
+        if self._task.task_type == "generation":
+            texts.append((name, str(row.reference)))
+        elif self._task.task_type == "extraction":
+            texts += [(f"{name}[{n}].text", entity["text"]) for n, entity in enumerate(row.reference)]  # type: ignore[index]
+        return texts
+
+    def _report_personal(self, path: str, line: int, field: str, kinds: list[str]) -> None:
+        code = "E142" if self._policy == "error" else "W142"
+        what = f'field "{field}": what looks like {" and ".join(kinds)}'
+        fix = "replace it by an invented one, or set data.personal_data in task_definition.yaml"
+        self._report(path, line, code, what, fix)
+
+    def _report(self, path: str, line: int, code: str, message: str, fix: str) -> None:
+        self.problems.add(path, code, message, fix, line=line)
+
+
+class _Names:
+    """Labels and entity types against the closed sets of the task."""
+
+    def __init__(self, task: TaskDefinition) -> None:
+        self._extraction = task.task_type == "extraction"
+        self._names = task.entity_type_names if self._extraction else task.label_names
+        self._known = set(self._names)
+        self._kind = "entity type" if self._extraction else "label"
+
+    def check(self, row: Row, report: Any) -> None:
+        """Call report(code, message, fix) for every unknown name and every entity text that is not in the input."""
+        if isinstance(row.reference, str):
+            if self._known:
+                self._check_name(row.reference, report)
+            return
+        for entity in row.reference:
+            if entity["text"] not in row.input:
+                what = f"entity text {shown(entity['text'])} does not occur in the input"
+                report("E151", what, "copy it from the input, character by character")
+        for entity in row.reference:
+            self._check_name(entity["type"], report)
+
+    def _check_name(self, name: str, report: Any) -> None:
+        if name not in self._known:
+            report("E135", f"{self._kind} {shown(name)} is not in the task definition", self._hint(name))
+
+    def _hint(self, name: str) -> str:
+        folded = {known.casefold(): known for known in self._names}
+        near = difflib.get_close_matches(name.strip().casefold()[:80], list(folded), 1, 0.5)
+        if near:
+            return f"did you mean {shown(folded[near[0]])}?"
+        listed = ", ".join(self._names[:10]) + (", …" if len(self._names) > 10 else "")
+        return f"one of {listed}"
+
+
+NAMES = {
+    "control_tokens": "control tokens of the base model",
+    "template_proof": "control tokens of templated rows, by count",
+    "personal_data": "personal data",
+    "token_lengths": "length in tokens",
+}
+"""The checks of `RowChecks.facts` as people call them."""

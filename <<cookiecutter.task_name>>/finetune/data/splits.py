@@ -7,16 +7,11 @@ straddle two. The price is that small data sets miss their target shares by a fe
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-
-import msgspec
 
 from finetune.config.benchmark import Splits
-from finetune.data.chat_format import ChatRecord
 from finetune.data.records import Record
-from finetune.data.text_rules import input_key
-from finetune.errors import Problems
 
 SPLITS = ("train", "valid", "test")
 _SALTS_TRIED = 400
@@ -24,7 +19,12 @@ _SALTS_TRIED = 400
 
 def split_key(record: Record) -> bytes:
     """What the split depends on: the group where there is one, else the normalised input."""
-    return b"input\0" + record.key if record.group is None else b"group\0" + record.group.encode("utf-8")
+    return key_of_split(record.key, record.group)
+
+
+def key_of_split(key: bytes, group: str | None) -> bytes:
+    """`split_key` of a row with the input key `key` and the group `group`."""
+    return b"input\0" + key if group is None else b"group\0" + group.encode("utf-8")
 
 
 def assign(key: bytes, splits: Splits) -> str:
@@ -32,57 +32,55 @@ def assign(key: bytes, splits: Splits) -> str:
 
     The test set takes the lowest numbers, so a change of the validation share alone leaves it as it is.
     """
-    number = int.from_bytes(hashlib.sha256(splits.salt.encode("utf-8") + b"\0" + key).digest()[:8]) / 2**64
-    if number < splits.test:
-        return "test"
-    return "valid" if number < splits.test + splits.valid else "train"
+    return SPLITS[Assignment(splits).of_key(key)]
+
+
+class Assignment:
+    """`assign` with everything that does not depend on the row done once; splits are places in SPLITS."""
+
+    def __init__(self, splits: Splits) -> None:
+        self._prefix = splits.salt.encode("utf-8") + b"\0"
+        self._input_prefix = self._prefix + b"input\0"
+        self._test, self._other = splits.test, splits.test + splits.valid
+
+    def of_input(self, key: bytes) -> int:
+        """The split of a row without a group, by the key of its input."""
+        number = int.from_bytes(hashlib.sha256(self._input_prefix + key).digest()[:8]) / 2**64
+        return 2 if number < self._test else 1 if number < self._other else 0
+
+    def of_key(self, key: bytes) -> int:
+        """The split of a row by its split key."""
+        number = int.from_bytes(hashlib.sha256(self._prefix + key).digest()[:8]) / 2**64
+        return 2 if number < self._test else 1 if number < self._other else 0
+
+
+def allowance(target: float, rows: int) -> float:
+    """How far a share of `rows` rows may lie from its target before it is no longer chance.
+
+    A hash draws each row by itself: three and a half standard deviations of a binomial share, at least five points.
+    """
+    return max(0.05, 3.5 * (target * (1 - target) / max(rows, 1)) ** 0.5)
 
 
 def find_salt(keys: Mapping[bytes, Iterable[str]], classes: Iterable[str], splits: Splits) -> str | None:
-    """A salt under which every class lies in every split, nearest to the target shares; None when none was found.
+    """A salt under which every class lies in every split, or None when none was found.
 
-    `keys` maps split keys to the classes of their rows. For a person to adopt before the first release: another salt
-    draws other splits.
+    Of several the one nearest to the target shares, of all rows and of each class. `keys` maps split keys to the
+    classes of their rows. For a person to adopt before the first release: another salt draws other splits.
     """
     wanted = {(name, split) for name in classes for split in SPLITS}
+    totals = Counter(name for names in keys.values() for name in names)
     best: tuple[float, str] | None = None
     for number in range(1, _SALTS_TRIED + 1):
         candidate = splits.model_copy(update={"salt": str(number)})
-        found: set[tuple[str, str]] = set()
+        found = Counter[tuple[str, str]]()
         sizes = dict.fromkeys(SPLITS, 0)
         for key, names in keys.items():
             split = assign(key, candidate)
             sizes[split] += 1
             found.update((name, split) for name in names)
-        if wanted <= found:
+        if wanted <= found.keys():
             away = sum(abs(sizes[split] / len(keys) - getattr(splits, split)) for split in SPLITS)
+            away += sum(abs(rows / totals[name] - getattr(splits, split)) for (name, split), rows in found.items())
             best = min(best or (away, str(number)), (away, str(number)))
     return best[1] if best else None
-
-
-def check_overlap(files: Mapping[str, Path], groups: Mapping[str, str], problems: Problems) -> None:
-    """Read the written files again and report every input or group that lies in two of them (E133).
-
-    Independent of the assignment above: it trusts only what is on disk. `files` maps split names to paths, `groups`
-    maps ids of rows to their group.
-    """
-    owner: dict[bytes, str] = {}
-    decode = msgspec.json.Decoder(ChatRecord).decode
-    for split in reversed(SPLITS):  # the test set first: a row that it shares is reported where it must go, in training
-        with open(files[split], "rb") as stream:
-            for number, line in enumerate(stream, 1):
-                row = decode(line)
-                user = next(message.content for message in row.messages if message.role == "user")
-                # 16 bytes of the key tell inputs apart; a group cannot collide with them by its length.
-                keys = {"input": input_key(user)[:16]}
-                group = groups.get(row.id) or groups.get(row.id.rpartition("#")[0])
-                if group is not None:
-                    keys["group"] = b"group\0" + hashlib.sha256(group.encode("utf-8")).digest()
-                for what, key in keys.items():
-                    # The training rows come last and are many: they are looked up, not remembered.
-                    other = owner.get(key, split) if split == "train" else owner.setdefault(key, split)
-                    if other != split:
-                        problems.add(
-                            f"{split}.jsonl", "E133", f"the {what} of row {row.id} also lies in {other}.jsonl",
-                            "give rows with the same input the same group", line=number,
-                        )  # fmt: skip

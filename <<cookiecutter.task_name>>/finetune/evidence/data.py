@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 
 from finetune.data.chat_format import system_text
-from finetune.data.splits import SPLITS, check_overlap
+from finetune.data.overlap import check_overlap
+from finetune.data.splits import SPLITS
 from finetune.errors import Problems
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
@@ -262,6 +263,12 @@ def no_overlap(facts: Facts) -> Finding:
     check_overlap({"train": facts.paths.train, "valid": facts.paths.valid, "test": facts.paths.test}, {}, problems)
     if problems.error_count:
         return failed(f"{problems.error_count} rows lie in two splits, the first: {problems.errors[0]}")
-    if facts.data_report_problem is None and (leaks := _errors(facts, {"E133", "E134"})):
+    if facts.data_report_problem:
+        return facts.data_report_problem
+    if leaks := _errors(facts, {"E133", "E134"}):
         return failed(f"{len(leaks)} overlaps in data_report.json, the first: {leaks[0]['message']}")
-    return done("0 normalised inputs of test.jsonl lie in train.jsonl or valid.jsonl; groups stay whole")
+    near = facts.data_report["duplicates"]["near"]
+    if near["status"] != "done":
+        return not_yet(f"near-duplicates were not looked for: {near['reason']}")
+    apart = f"{near['rows']} near-duplicates of {near['threshold']:g} or more left out"
+    return done(f"0 normalised inputs of test.jsonl lie in train.jsonl or valid.jsonl; groups stay whole; {apart}")

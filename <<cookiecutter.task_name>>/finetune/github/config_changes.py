@@ -20,7 +20,7 @@ CONFIGS = (
 _POLICY = {
     "task_definition.yaml": (
         "metrics", "data.min_rows_per_class", "data.max_imbalance", "data.imbalance_policy", "data.duplicates",
-        "data.personal_data",
+        "data.near_duplicates", "data.personal_data",
     ),
     "configs/benchmark_config.yaml": ("",),
     "configs/training_config.yaml": ("base_model", "checks"),

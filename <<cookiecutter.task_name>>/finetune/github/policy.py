@@ -23,7 +23,9 @@ PACKAGES = "constraints.txt"
 FORK_FIXED = ("base_model", "device", "checkpoints", "checks", "logging_steps")
 """Sections of training_config.yaml that a fork may not change: what is loaded, where, and what fills the disk."""
 _JUDGED = ("task_definition.yaml", "configs/benchmark_config.yaml", PACKAGES)
-_DATA_RULES = {"min_rows_per_class", "max_imbalance", "imbalance_policy", "duplicates", "personal_data"}
+_DATA_RULES = {
+    "min_rows_per_class", "max_imbalance", "imbalance_policy", "duplicates", "near_duplicates", "personal_data",
+}  # fmt: skip
 _LISTED = 20
 _TEXT = 60
 

@@ -1,0 +1,171 @@
+"""Tells the rows to which no check of a row can object from the odd ones, a thousand rows at once.
+
+Nearly every row of nearly every data set is plain. Plain rows are decoded by their types and searched together for the
+few signs that a check needs before it can find anything; odd rows go through the checks one by one (records.py,
+row_checks.py), which alone decide. A row that is called odd for nothing costs time, never a wrong answer.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from finetune.config.task import TaskDefinition
+from finetune.data.personal_data import MAY_HOLD
+from finetune.data.records import MAX_LINE_BYTES
+from finetune.data.row_checks import RowChecks
+from finetune.data.text_rules import HIDDEN
+
+# Too short for a secret, or of digits that make none (a UUID).
+_PLAIN_ID = re.compile(r"[A-Za-z0-9.-]{1,19}|[0-9a-f-]{1,64}")
+_ODD_ASCII = "<[@_\x7f" + "".join(map(chr, range(32)))
+_ALLOWED_SPACES = "\t\n\v\f\r\x1c\x1d\x1e"
+_SECRET_STARTS = ("sk-", "AKIA", "PRIVATE KEY")
+_ODD_WIDE = "<[@_\x00-\x08\x0e-\x1b\x1f\x7f" + HIDDEN
+_FEW_DIGITS = 7
+"""No personal datum has fewer than eight digits."""
+
+
+class TypedLines:
+    """Lines that are rows of the task's own form, decoded together."""
+
+    def __init__(self, task: TaskDefinition) -> None:
+        answer: Any = list[dict[str, str]] if task.task_type == "extraction" else str
+        fields = {"input": task.input.field, "reference": task.output.field}
+        fields |= {"id": task.data.id_field, "group": task.data.group_field}
+        line = msgspec.defstruct(
+            "Line", [("input", str), ("reference", answer), ("id", str, None), ("group", str, None)], rename=fields,
+            forbid_unknown_fields=True, frozen=True,
+        )  # fmt: skip
+        self._decode = msgspec.json.Decoder(line).decode_lines
+
+    def decode(self, data: bytes, lines: int) -> list[Any] | None:
+        """One object a line, with the fields of `records.Row`; None where that needs a closer look at the lines."""
+        # What the decoder forgives: another line end, blank lines.
+        if b"\r" in data or len(data) > MAX_LINE_BYTES:
+            return None
+        try:
+            rows = self._decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+        return rows if len(rows) == lines else None
+
+
+class Screen:
+    """Built once; `rows` is called for every chunk."""
+
+    def __init__(self, task: TaskDefinition, checks: RowChecks) -> None:
+        self._task = task
+        self._limit = task.input.max_chars
+        self._labels = set(task.label_names)
+        self._types = set(task.entity_type_names)
+        self._every_row = checks.every_row_counts
+        signs = checks.tokens.signs if checks.tokens else frozenset()
+        odd = set(_ODD_ASCII) - set(_ALLOWED_SPACES) | {sign for sign in signs if sign.isascii()}
+        kept = odd | set("0123456789\n")
+        self._boring = bytes(code for code in range(128) if chr(code) not in kept)
+        forms = "".join(map(re.escape, sorted(_forms(signs | set("<[@_")))))
+        self._odd_wide = re.compile(f"[{_ODD_WIDE}{forms}]")
+        self._typed = TypedLines(task)
+
+    def rows(self, data: bytes, lines: int) -> list[Any]:
+        """One entry a line of `data`: the row where it is plain, None where it must be looked at.
+
+        A plain row has the fields input, reference, id and group of `records.Row`.
+        """
+        # A quote hidden in an escape would spoil the count, which tells whether a key stands twice.
+        rows = None if self._every_row or b"\\u0022" in data else self._typed.decode(data, lines)
+        if rows is None or data.count(b'"') != self._quotes(rows):
+            return [None] * lines
+        for number in set(self._odd(rows)):
+            rows[number] = None
+        return rows
+
+    def _quotes(self, rows: list[Any]) -> int:
+        """How many quotes the lines of these rows have if every key stands there once."""
+        names = [name for row in rows for name in (row.id, row.group) if name is not None]
+        count = 4 * (2 * len(rows) + len(names))
+        texts = [row.input for row in rows] + names
+        if self._types:
+            entities = [entity for row in rows for entity in row.reference]
+            count += 8 * len(entities) - 2 * len(rows)
+            texts += [text for entity in entities for text in entity.values()]
+        else:
+            texts += [row.reference for row in rows]
+        return count + "".join(texts).count('"')
+
+    def _odd(self, rows: list[Any]) -> Iterator[int]:
+        inputs = [row.input for row in rows]
+        yield from self._odd_texts(inputs)
+        if max(map(len, inputs)) > self._limit:
+            yield from (number for number, text in enumerate(inputs) if len(text) > self._limit)
+        yield from (number for number, row in enumerate(rows) if not _plain_names(row.id, row.group))
+        if self._labels:
+            known = self._labels
+            if not known.issuperset([row.reference for row in rows]):
+                yield from (number for number, row in enumerate(rows) if row.reference not in known)
+        elif self._types:
+            yield from (number for number, row in enumerate(rows) if not self._plain_entities(row))
+        else:
+            yield from self._odd_texts([row.reference for row in rows])
+
+    def _plain_entities(self, row: Any) -> bool:
+        for entity in row.reference:
+            text = entity.get("text")
+            if len(entity) != 2 or not text or text not in row.input or entity.get("type") not in self._types:
+                return False
+            # Part of the input, which is plain; alone it may begin with what belongs to the sign before it.
+            if not text.isascii() and (self._odd_wide.search(text) or not unicodedata.is_normalized("NFC", text)):
+                return False
+            if not text.strip():
+                return False
+        return True
+
+    def _odd_texts(self, texts: Sequence[str]) -> Iterator[int]:
+        wide = [number for number, text in enumerate(texts) if not text.isascii()]
+        if wide:
+            yield from (number for number in wide if self._odd_text(texts[number]))
+            texts = ["x" if not text.isascii() else text for text in texts]
+        joined = "\n".join(texts)
+        if joined.count("\n") != len(texts) - 1:
+            texts = [text.replace("\n", " ") for text in texts]
+            joined = "\n".join(texts)
+        if not all(map(str.strip, texts)):
+            yield from (number for number, text in enumerate(texts) if not text.strip())
+        left = joined.encode("ascii").translate(None, self._boring).split(b"\n")
+        yield from (
+            number for number, rest in enumerate(left) if rest and (len(rest) > _FEW_DIGITS or not rest.isdigit())
+        )
+        for start in _SECRET_STARTS:
+            if start in joined:
+                yield from (number for number, text in enumerate(texts) if start in text)
+
+    def _odd_text(self, text: str) -> bool:
+        return bool(
+            self._odd_wide.search(text)
+            or MAY_HOLD.search(text)
+            or not text.strip()
+            or not unicodedata.is_normalized("NFC", text)
+            or any(start in text for start in _SECRET_STARTS)
+        )
+
+
+def _plain_names(*names: str | None) -> bool:
+    return all(name is None or _PLAIN_ID.fullmatch(name) for name in names)
+
+
+@lru_cache(maxsize=4)
+def _forms(signs: frozenset[str]) -> frozenset[str]:
+    """Every character whose compatibility form holds one of `signs`, themselves included."""
+    found = set()
+    for code in range(sys.maxunicode + 1 if any(not sign.isascii() for sign in signs) else 0x10000):
+        form = unicodedata.normalize("NFKC", chr(code))
+        if not signs.isdisjoint(form):
+            found.add(chr(code))
+    return frozenset(found)
