@@ -15,18 +15,17 @@ from data_reports import NO_TOKENIZER, counts, pair, problem, report, report_val
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data import pictures, stage
+from finetune.data import stage
 from finetune.data.report import read_data_report
 from finetune.data.report_facts import checks, nothing_wrong, sparkline
 from finetune.data.report_markdown import render_markdown
 from finetune.data.report_page import TEMPLATES, render_html
-from finetune.data.report_schema import DataReport, Histogram, Imbalance, Lengths, SplitCounts
+from finetune.data.report_schema import DataReport, Histogram
 from finetune.github.data_schema import Changes
-from finetune.github.data_sections import check_table, verdict
+from finetune.github.data_sections import check_table, problems, verdict
 from finetune.html_page import SHARED
 from finetune.provenance import sha256
 
-BANKING = {f"intent_{n:02}": SplitCounts(**counts(187 - 2 * n)) for n in range(77)}
 SECTIONS = ["What is wrong", "Distribution", "Lengths in characters", "Duplicates and groups", "Languages", "Checks",
             "Files"]  # fmt: skip
 
@@ -46,11 +45,6 @@ class Page(HTMLParser):
     def handle_data(self, data: str) -> None:
         if not self.tags or self.tags[-1][0] != "style":
             self.text += data
-
-
-def found(drawing: str, style: str, key: str) -> list[float]:
-    """The numbers of attribute `key` of every element of class `style`."""
-    return [float(n) for n in re.findall(rf'class="{style}"[^>]*? {key}="([\d.]+)"', drawing)]
 
 
 # Markdown and page.
@@ -116,6 +110,14 @@ def test_problems_are_cut_at_fifty_and_counted():
         assert "… and 1,450 more" in text
 
 
+def test_a_frequent_problem_hides_no_rare_one():
+    listed = [*(problem("W134", line=n) for n in range(200)), problem("W149", "data/raw", None, "out of balance")]
+    shown = report(problems={"errors": 0, "warnings": 201, "problems": listed})
+    for text in (render_markdown(shown), render_html(shown), problems(shown.problems)):
+        assert "data/raw: W149 out of balance" in text and text.count(": W134 ") == 49
+        assert "data/raw/a.jsonl:48: W134" in text and "… and 151 more" in text
+
+
 def test_near_duplicates_are_pairs_of_places_with_their_similarity():
     near = {"across": 40, "examples": [pair(n) for n in range(20)]}
     shown = report(duplicates={"near": near})
@@ -159,6 +161,21 @@ def test_a_report_of_nothing_can_be_drawn():
         assert "No rows." in render_html(shown) and "Lengths" not in render_markdown(shown)
 
 
+def test_the_distance_of_the_limit_is_told():
+    for text in (render_markdown(report()), Page(render_html(report())).text):
+        assert "limit is 2,000, 16.8 times the longest" in text
+
+
+@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40))
+def test_a_sparkline_has_a_sign_a_bin_and_only_empty_bins_look_empty(rows: list[int]):
+    line = sparkline(Histogram(None, [(n, n + 1, count) for n, count in enumerate(rows)]))
+    if any(rows):
+        assert [sign == "·" for sign in line] == [not count for count in rows]
+        assert line[rows.index(max(rows))] == "█"
+    else:
+        assert line == ""
+
+
 def test_the_page_is_one_file_without_script_or_address():
     text = render_html(report())
     page = Page(text)
@@ -172,96 +189,6 @@ def test_the_page_is_one_file_without_script_or_address():
 @pytest.mark.parametrize("file", [*TEMPLATES.glob("*"), *SHARED.glob("*")], ids=lambda file: file.name)
 def test_the_templates_survive_baking(file: Path):
     assert not any(mark in file.read_text(encoding="utf-8") for mark in ("<<", "<%", "<#"))
-
-
-# Pictures.
-
-
-@pytest.mark.parametrize("width", [pictures.WIDE, pictures.NARROW])
-def test_every_class_is_drawn_largest_first_with_parts_as_long_as_its_rows(width: int):
-    drawing = str(pictures.class_bars(BANKING, Imbalance(5.3, 3.0), width))
-    assert re.findall(r"<title>(intent_\d+):", drawing) == list(BANKING)
-    train = found(drawing, "bar train", "width")
-    lengths = [row.train for row in BANKING.values()]
-    assert len(train) == 77
-    assert all(abs(a / train[0] - b / lengths[0]) < 0.01 for a, b in zip(train, lengths, strict=True))
-
-
-def test_the_imbalance_limit_is_drawn_where_the_smallest_class_may_end():
-    classes = {
-        "large": SplitCounts(300, 300, 0, 0),
-        "fair": SplitCounts(100, 100, 0, 0),
-        "few": SplitCounts(99, 99, 0, 0),
-    }
-    drawing = str(pictures.class_bars(classes, Imbalance(3.03, 3.0), pictures.WIDE))
-    ends = [x + w for x, w in zip(*(found(drawing, "bar train", key) for key in ("x", "width")), strict=True)]
-    (goal,) = set(found(drawing, "goal", "x1"))
-    assert goal == pytest.approx(ends[1], abs=0.2) and ends[2] < goal
-    assert "limit 3:1 = 100 rows" in drawing
-    assert re.findall(r'class="sum few"[^>]*>([\d,]+)', drawing) == ["99"]
-    assert "goal" not in pictures.class_bars(classes, None, pictures.WIDE)
-
-
-def test_of_hundreds_of_classes_the_ends_are_drawn():
-    many = {f"c{n:03}": SplitCounts(**counts(1000 - n)) for n in range(500)}
-    drawing = str(pictures.class_bars(many, None, pictures.WIDE))
-    assert drawing.count("<g>") == pictures.MOST_CLASSES and "… 380 classes between …" in drawing
-    assert "<title>c000:" in drawing and "<title>c499:" in drawing and "<title>c200:" not in drawing
-
-
-def test_a_long_name_is_shortened_in_the_picture_and_whole_in_its_title():
-    name = "帳務與退款" * 20
-    drawing = str(pictures.class_bars({name: SplitCounts(**counts(20))}, None, pictures.NARROW))
-    assert f"<title>{name}:" in drawing and "…</text>" in drawing
-
-
-LENGTHS = Lengths(0, 150, 280, 299)
-
-
-def bins(limit: int | None) -> Histogram:
-    return Histogram(limit, [(n * 10, n * 10 + 10, 1 + n % 7) for n in range(30)])
-
-
-def test_a_limit_near_the_data_is_a_line_and_what_is_beyond_it_stands_out():
-    drawing = str(pictures.histogram(bins(200), LENGTHS, pictures.WIDE))
-    (goal,) = found(drawing, "goal", "x1")
-    beyond = found(drawing, "bar over-limit", "x")
-    assert len(beyond) == 9 and min(beyond) > goal >= max(found(drawing, "bar train", "x"))
-
-
-def test_a_limit_far_beyond_the_data_is_told_and_squashes_nothing():
-    far, near = (str(pictures.histogram(bins(limit), LENGTHS, pictures.WIDE)) for limit in (100_000, None))
-    assert "limit 100,000, far to the right" in far and not found(far, "goal", "x1")
-    assert found(far, "bar train", "x") == found(near, "bar train", "x")
-    assert "2,000, 16.8 times the longest" in Page(render_html(report())).text
-
-
-@pytest.mark.parametrize("only", [[(0, 1, 1)], [(5, 5, 1)], [(9, 3, 2)], [(0, 10, 0), (10, 20, 10**15)]])
-@pytest.mark.parametrize("limit", [None, 0, 15])
-def test_a_histogram_of_one_bin_or_of_none_can_be_drawn(only: list[tuple[int, int, int]], limit: int | None):
-    drawing = str(pictures.histogram(Histogram(limit, only), None, pictures.NARROW))
-    assert (
-        drawing.count("<rect") == 1
-        and "nan" not in drawing
-        and "-" not in "".join(re.findall(r'width="(.*?)"', drawing))
-    )
-
-
-@given(st.integers(0, 10**15), st.integers(1, 10))
-def test_ticks_are_round_few_and_begin_at_nothing(most: int, about: int):
-    ticks = pictures.nice_ticks(most, about)
-    assert ticks[0] == 0 and ticks[-1] <= most and len(ticks) <= about + 1
-    assert len(ticks) == 1 or str(ticks[1]).rstrip("0") in ("1", "2", "5")
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=1, max_size=40))
-def test_a_sparkline_has_a_sign_a_bin_and_only_empty_bins_look_empty(rows: list[int]):
-    line = sparkline(Histogram(None, [(n, n + 1, count) for n, count in enumerate(rows)]))
-    if any(rows):
-        assert [sign == "·" for sign in line] == [not count for count in rows]
-        assert line[rows.index(max(rows))] == "█"
-    else:
-        assert line == ""
 
 
 # From step 01, and to the evaluation report.

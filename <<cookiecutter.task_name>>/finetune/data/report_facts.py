@@ -7,6 +7,7 @@ each renderer makes it harmless in its own way.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,9 +21,11 @@ from finetune.data.report_schema import (
     Stratification,
 )
 from finetune.data.splits import SPLITS
+from finetune.errors import Problem
 
 SHOWN = 50
 """Problems that are listed."""
+_OF_A_KIND = 3
 NOT_CHECKED = "NOT CHECKED"
 NO_RESULT = "the report holds no result of it"
 _CHECKS = {
@@ -197,6 +200,16 @@ def row_sentence(report: DataReport) -> str:
 def problem_kinds(codes: list[str]) -> list[tuple[str, int]]:
     """(code, how many), the commonest eight."""
     return Counter(codes).most_common(8)
+
+
+def first_problems(problems: Sequence[Problem]) -> list[Problem]:
+    """SHOWN of the problems in their order: some of every kind, so that a frequent one hides no rare one."""
+    of_kind, chosen, others = Counter[str](), [], []
+    for place, problem in enumerate(problems):
+        of_kind[problem.code] += 1
+        (chosen if of_kind[problem.code] <= _OF_A_KIND else others).append(place)
+    places = chosen[:SHOWN] + others[: max(0, SHOWN - len(chosen))]
+    return [problems[place] for place in sorted(places)]
 
 
 def split_rows(report: DataReport) -> list[tuple[str, int]]:

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 from finetune.data.report_facts import (
     NOT_CHECKED,
-    SHOWN,
     checks,
     count,
     duplicate_counts,
+    first_problems,
     language_sentences,
     limit_sentence,
     near_sentences,
@@ -60,7 +60,7 @@ def _problems(report: DataReport) -> list[str]:
     total = found.errors + found.warnings
     if not total:
         return ["## What is wrong", nothing_wrong(report)]
-    lines = [str(problem) for problem in found.problems[:SHOWN]]
+    lines = [str(problem) for problem in first_problems(found.problems)]
     hidden = total - len(lines)
     kinds = ", ".join(f"{n:,} × {cell(code)}" for code, n in problem_kinds([p.code for p in found.problems]))
     listed = f"; of the first {len(found.problems):,}: " if len(found.problems) < total else ": "

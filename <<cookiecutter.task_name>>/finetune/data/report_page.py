@@ -8,10 +8,10 @@ from typing import Any
 from finetune.data import pictures
 from finetune.data.report_facts import (
     NOT_CHECKED,
-    SHOWN,
     checks,
     count,
     duplicate_counts,
+    first_problems,
     language_sentences,
     limit_sentence,
     near_sentences,
@@ -36,7 +36,7 @@ FILTERS = {"rows": lambda number, noun="": count(number, noun) if noun else f"{n
 def render_html(report: DataReport) -> str:
     """The page; sections in the order of a reader's questions, the verdict first."""
     found, skipped = report.problems, not_checked(report)
-    problems = [str(problem) for problem in found.problems[:SHOWN]]
+    problems = [str(problem) for problem in first_problems(found.problems)]
     total = found.errors + found.warnings
     state = "bad" if not report.valid else "limited" if found.warnings or skipped else "good"
     return render_page(

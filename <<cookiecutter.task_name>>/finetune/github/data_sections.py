@@ -10,6 +10,7 @@ from finetune.data.report_facts import (
     checks,
     count,
     duplicate_counts,
+    first_problems,
     language_sentences,
     limit_sentence,
     near_sentences,
@@ -37,7 +38,6 @@ from finetune.github.data_tables import (
     table,
 )
 
-_PROBLEMS = 50
 _WIDTH = 1000
 _CHARTED = range(FOLDED_FROM, TABLE + 1)
 """Numbers of classes whose table is folded away, and that a chart still has room for."""
@@ -73,7 +73,7 @@ def problems(found: ProblemList, nothing: str = "") -> str:
     total = found.errors + found.warnings
     if not total:
         return f"### What is wrong\n\n{nothing or 'Nothing.'}"
-    shown = found.problems[:_PROBLEMS]
+    shown = first_problems(found.problems)
     codes = ", ".join(f"{n:,} × {name(code, 8)}" for code, n in problem_kinds([p.code for p in found.problems]))
     kept = f"of the first {len(found.problems):,} " if len(found.problems) < total else ""
     head = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}; {kept}{codes}."
