@@ -1,4 +1,4 @@
-"""Checks of one accepted row at a time that need more than the task: the base model's tokens, personal data."""
+"""Checks of one accepted row at a time that need more than the task: tokens, languages, personal data."""
 
 from __future__ import annotations
 
@@ -9,17 +9,19 @@ import msgspec
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
-from finetune.data.chat_format import template_options
+from finetune.data.chat_format import completion_text, template_options
 from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Record
 from finetune.data.text_rules import shown
+from finetune.data.token_lengths import FIX, TokenLengths
 from finetune.errors import Problems
 
 _BATCH = 1000
 _NAMES = {
     "control_tokens": "control tokens of the base model",
     "template_proof": "control tokens of templated rows, by count",
+    "token_lengths": "length of rows in tokens",
     "personal_data": "personal data",
 }
 
@@ -34,10 +36,12 @@ class RowChecks:
         self._waiting: list[Record] = []
         self._tokens: ControlTokens | None = None
         self._proof: TemplateProof | None = None
-        self._unproved = f"no tokenizer.json of {project.training.base_model.id} on this machine"
+        self._lengths: TokenLengths | None = None
+        self._unproved = self._uncounted = f"no tokenizer.json of {project.training.base_model.id} on this machine"
         base = find_base_tokenizer(project)
         if base is not None:
             self._use(base, project)
+            self._measure(base, project)
 
     def _use(self, base: BaseTokenizer, project: Project) -> None:
         try:
@@ -53,6 +57,14 @@ class RowChecks:
         else:
             self._check_system_prompt(self._proof)
 
+    def _measure(self, base: BaseTokenizer, project: Project) -> None:
+        try:
+            self._lengths = TokenLengths(base, project.task, project.training)
+        except Unproved as reason:
+            self._uncounted = str(reason)
+        except (msgspec.MsgspecError, UnicodeError, KeyError) as failure:
+            self._uncounted = f"the tokenizer files in {project.paths.relative(base.folder)} are damaged ({failure})"
+
     def add(self, record: Record) -> None:
         """Check one record."""
         self._rows += 1
@@ -67,6 +79,10 @@ class RowChecks:
                     record, "E130", f'field "{field}": {shown(token)} is a control token of the base model',
                     "remove or rewrite it; a chat model obeys it",
                 )  # fmt: skip
+        if self._lengths and (
+            found := self._lengths.check(record.input, completion_text(self._task, record.reference))
+        ):
+            self._report(record, *found, FIX)
         if self._proof and clean:  # the others are refused already
             self._waiting.append(record)
             if len(self._waiting) >= _BATCH:
@@ -83,10 +99,18 @@ class RowChecks:
         personal: dict[str, Any] = {"status": "done", "policy": self._policy, "texts": self._personal}
         if self._policy == "ignore":
             personal |= {"status": "skipped", "reason": "data.personal_data is ignore"}
-        facts = {"control_tokens": tokens, "template_proof": proof, "personal_data": personal}
+        lengths = self._lengths.facts() if self._lengths else {"status": "skipped", "reason": self._uncounted}
+        facts = {
+            "control_tokens": tokens, "template_proof": proof, "token_lengths": lengths, "personal_data": personal,
+        }  # fmt: skip
         for name, fact in facts.items():
             if fact["status"] == "skipped":
                 say(f"  not checked: {_NAMES[name]} ({fact['reason']})")
+        if self._lengths and self._lengths.over:
+            say(
+                f"  {self._lengths.over} rows have more tokens than max_length ({self._lengths.limit}), "
+                f"the longest {self._lengths.longest}"
+            )
         return facts
 
     def _texts(self, record: Record) -> list[tuple[str, str]]:
