@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from finetune.config.project import Project
+from finetune.data.committed_tokenizer import committed_folder
 from finetune.provenance import MANIFEST, read_manifest
 
 
@@ -112,9 +113,15 @@ def _environment() -> Any:
 
 
 def find_base_tokenizer(project: Project) -> BaseTokenizer | None:
-    """The tokenizer of the configured base model at its revision where it is on this disk; never downloads.
+    """The tokenizer of the configured base model at its revision: that of configs/tokenizer, else that on this disk."""
+    folder = committed_folder(project)
+    return BaseTokenizer(folder) if folder else tokenizer_on_disk(project)
 
-    Looked for in models/base and in the Hub's cache (HF_HUB_CACHE, HF_HOME or ~/.cache/huggingface).
+
+def tokenizer_on_disk(project: Project) -> BaseTokenizer | None:
+    """The tokenizer beside the weights in models/base or in the Hub's cache; never downloads.
+
+    The cache is where HF_HUB_CACHE or HF_HOME says, else ~/.cache/huggingface.
     """
     base, paths = project.training.base_model, project.paths
     if base.id.startswith("models/base/"):

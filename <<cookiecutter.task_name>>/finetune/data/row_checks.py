@@ -10,6 +10,7 @@ from finetune.config.project import Project
 from finetune.console import say
 from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.chat_format import completion_text, template_options
+from finetune.data.committed_tokenizer import REFRESH, committed_fault
 from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Record
@@ -38,6 +39,8 @@ class RowChecks:
         self._proof: TemplateProof | None = None
         self._lengths: TokenLengths | None = None
         self._unproved = self._uncounted = f"no tokenizer.json of {project.training.base_model.id} on this machine"
+        if (fault := committed_fault(project)) and not project.smoke:  # smoke runs train another model
+            problems.add(project.paths.relative(project.paths.tokenizer), "W244", f"not used: {fault}", REFRESH)
         base = find_base_tokenizer(project)
         if base is not None:
             self._use(base, project)
