@@ -12,6 +12,7 @@ from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.chat_format import completion_text, template_options
 from finetune.data.committed_tokenizer import REFRESH, committed_fault
 from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
+from finetune.data.languages import Languages
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Record
 from finetune.data.text_rules import shown
@@ -33,6 +34,7 @@ class RowChecks:
     def __init__(self, project: Project, problems: Problems) -> None:
         self._task, self._problems = project.task, problems
         self._policy = project.task.data.personal_data
+        self._languages = Languages(project.task.language)
         self._rows = self._personal = 0
         self._waiting: list[Record] = []
         self._tokens: ControlTokens | None = None
@@ -71,6 +73,9 @@ class RowChecks:
     def add(self, record: Record) -> None:
         """Check one record."""
         self._rows += 1
+        # Answers are free text only here; labels and copied entities say nothing of their own about the language.
+        generated = self._task.task_type == "generation"
+        self._languages.add(f"{record.input}\n{record.reference}" if generated else record.input)
         clean = True
         for field, text in self._texts(record):
             if self._policy != "ignore" and (kinds := find_personal_data(text)):
@@ -114,7 +119,9 @@ class RowChecks:
                 f"  {self._lengths.over} rows have more tokens than max_length ({self._lengths.limit}), "
                 f"the longest {self._lengths.longest}"
             )
-        return facts
+        for code, message, fix in self._languages.warnings():
+            self._problems.add("data/raw", code, message, fix)
+        return {**facts, "languages": self._languages.facts()}
 
     def _texts(self, record: Record) -> list[tuple[str, str]]:
         """(field, text) of everything a person wrote; a label is one of the task's own."""
