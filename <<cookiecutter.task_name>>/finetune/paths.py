@@ -34,6 +34,10 @@ class Paths:
         return self.root / "configs" / "smoke_config.yaml"
 
     @property
+    def tokenizer(self) -> Path:
+        return self.root / "configs" / "tokenizer"
+
+    @property
     def raw(self) -> Path:
         return self.root / "data" / "raw"
 

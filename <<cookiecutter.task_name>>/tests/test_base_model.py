@@ -71,7 +71,7 @@ def test_a_local_model_is_known_by_its_content(make_project: Make) -> None:
 
 
 def test_a_model_of_the_hub_is_known_by_its_commit(make_project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(base_model, "_download", lambda model_id, revision: f"/cache/snapshots/{revision}")
+    monkeypatch.setattr(base_model, "download", lambda model_id, revision: f"/cache/snapshots/{revision}")
     base = resolve_base(on_the_hub(make_project, "acme/model"))
     assert (base.source, base.revision, base.path) == ("hub", COMMIT, Path("/cache/snapshots") / COMMIT)
 

@@ -60,14 +60,13 @@ def test_the_labels_are_the_answer_and_the_last_one_is_eos(make_project: Make, t
 
 def test_every_row_longer_than_max_length_is_refused_with_its_line(project: Project) -> None:
     rows = records(project)
-    for number in (3, 7):
-        rows[number - 1]["messages"][1]["content"] = "invoice " * 600
+    rows[2]["messages"][2]["content"] = rows[6]["messages"][1]["content"] = "invoice " * 600
     project.paths.train.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     with pytest.raises(BadInput) as failure:
         encoded(project)
     found = failure.value.problems.errors
     assert [(p.path, p.code, p.line) for p in found] == [
-        ("data/chat_format/train.jsonl", "E138", 3), ("data/chat_format/train.jsonl", "E138", 7),
+        ("data/chat_format/train.jsonl", "E138", 3), ("data/chat_format/train.jsonl", "E139", 7),
     ]  # fmt: skip
     assert "max_length is 512" in found[0].message
 

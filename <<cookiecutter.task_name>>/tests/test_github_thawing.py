@@ -169,6 +169,22 @@ class TestThaw:
         assert self.refused(frozen).code == "E626"
 
 
+@pytest.mark.parametrize(
+    ("path", "taken"),
+    [
+        ("configs/tokenizer/tokenizer.json", True),
+        ("configs/tokenizer/chat_template.jinja", True),
+        ("configs/tokenizer/manifest.json", True),
+        ("configs/tokenizer/tokenizer.py", False),
+        ("configs/tokenizer/model.safetensors", False),
+        ("configs/tokenizer/more/tokenizer.json", False),
+    ],
+)
+def test_the_committed_tokenizer_is_frozen_file_by_file(path: str, taken: bool):
+    """Step 02 on the training runner checks with it, and step 03 compares it with the base model."""
+    assert is_input(path) == taken
+
+
 def test_what_the_steps_import_is_frozen():
     """Also inside functions: a module that is not frozen would be missing on the training runner only."""
     code = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]

@@ -115,6 +115,30 @@ def test_missing_packages_are_installed_at_the_pinned_versions_and_those_of_an_e
     assert found == "None True"
 
 
+def test_the_tokenizer_comes_without_what_it_asks_for(tmp_path: Path, index: Path) -> None:
+    """`alpha` needs `beta`; in the extra `tokens` it has to do without, in any other it does not."""
+    pins = "alpha==1.0\nbeta==1.0\n"
+    write_project(tmp_path, "", 'tokens = ["alpha"]\nother = ["alpha"]\n', pins)
+    code = "import importlib.util as u; print(bool(u.find_spec('alpha')), bool(u.find_spec('beta')))"
+    for extras, found in (("tokens", "True False"), ("other", "True True"), ("other,tokens", "True True")):
+        done = run(tmp_path, EXTRAS=extras, **offline(index))
+        assert done.returncode == 0, done.stderr
+        assert in_venv(tmp_path, code) == found
+
+
+def test_the_tokenizer_is_borrowed_only_at_its_pinned_version(tmp_path: Path, index: Path) -> None:
+    base = f"PyYAML=={version('PyYAML')}\n"
+    write_project(
+        tmp_path, '"PyYAML"', 'tokens = ["tokenizers>=0.22"]\n', f"{base}tokenizers=={version('tokenizers')}\n"
+    )
+    done = run(tmp_path, EXTRAS="tokens", PIP_NO_INDEX="1")
+    assert done.returncode == 0 and "(base,tokens): borrowed" in done.stdout, done.stdout + done.stderr
+    assert in_venv(tmp_path, "import tokenizers; print(tokenizers.__version__)") == version("tokenizers")
+    write_project(tmp_path, '"PyYAML"', 'tokens = ["alpha"]\n', f"{base}alpha==2.0\n")
+    done = run(tmp_path, EXTRAS="tokens", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(index))
+    assert done.returncode == 74 and "borrowed" not in done.stdout  # PyYAML is no wheel of that index
+
+
 def test_only_torch_comes_from_the_torch_index(tmp_path: Path) -> None:
     """That index offers a newer `beta` too; it must not be taken."""
     write_project(tmp_path, '"torch"', pins="torch==3.0\n")

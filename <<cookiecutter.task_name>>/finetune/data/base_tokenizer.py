@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from finetune.config.project import Project
+from finetune.data.committed_tokenizer import committed_folder
 from finetune.provenance import MANIFEST, read_manifest
 
 
@@ -49,12 +50,20 @@ class BaseTokenizer:
         if file.is_file():
             return file.read_text(encoding="utf-8")
         template = self._config.get("chat_template")
+        if isinstance(template, list):  # several by name; transformers takes this one when none is asked for
+            named = [one for one in template if isinstance(one, dict) and one.get("name") == "default"]
+            template = named[0].get("template") if named else None
         return template if isinstance(template, str) else ""
 
     @cached_property
     def _config(self) -> dict[str, Any]:
-        file = self.folder / "tokenizer_config.json"
-        return msgspec.json.decode(file.read_bytes()) if file.is_file() else {}
+        # What the configuration does not say, older tokenizers say in the other file.
+        files = [self.folder / name for name in ("special_tokens_map.json", "tokenizer_config.json")]
+        values: dict[str, Any] = {}
+        for file in files:
+            if file.is_file():
+                values |= msgspec.json.decode(file.read_bytes(), type=dict[str, Any])
+        return values
 
     def named(self, name: str) -> str:
         """The text of bos_token, eos_token …; empty where the tokenizer has none."""
@@ -62,15 +71,22 @@ class BaseTokenizer:
         value = value.get("content") if isinstance(value, dict) else value
         return value if isinstance(value, str) else ""
 
-    def render(self, messages: list[dict[str, str]], options: dict[str, Any]) -> str:
-        """The conversation through the chat template, as transformers renders it.
+    def render(self, messages: list[dict[str, str]], options: dict[str, Any], ask: bool = False) -> str:
+        """The conversation through the chat template, as transformers renders it; `ask` ends where an answer begins.
 
         Raises jinja2.TemplateError where the template refuses it or uses what only transformers offers.
         """
         values = {name: self.named(name) for name in ("bos_token", "eos_token", "pad_token", "unk_token")}
-        return _environment().from_string(self.template).render(
-            messages=messages, add_generation_prompt=False, tools=None, documents=None, **values, **options
-        )  # fmt: skip
+        return self._compiled.render(
+            messages=messages, add_generation_prompt=ask, tools=None, documents=None, **values, **options
+        )
+
+    @cached_property
+    def _compiled(self) -> Any:
+        return _environment().from_string(self.template)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BaseTokenizer, (self.folder,)  # a compiled template does not travel to another process
 
 
 def _environment() -> Any:
@@ -97,9 +113,15 @@ def _environment() -> Any:
 
 
 def find_base_tokenizer(project: Project) -> BaseTokenizer | None:
-    """The tokenizer of the configured base model at its revision where it is on this disk; never downloads.
+    """The tokenizer of the configured base model at its revision: that of configs/tokenizer, else that on this disk."""
+    folder = committed_folder(project)
+    return BaseTokenizer(folder) if folder else tokenizer_on_disk(project)
 
-    Looked for in models/base and in the Hub's cache (HF_HUB_CACHE, HF_HOME or ~/.cache/huggingface).
+
+def tokenizer_on_disk(project: Project) -> BaseTokenizer | None:
+    """The tokenizer beside the weights in models/base or in the Hub's cache; never downloads.
+
+    The cache is where HF_HUB_CACHE or HF_HOME says, else ~/.cache/huggingface.
     """
     base, paths = project.training.base_model, project.paths
     if base.id.startswith("models/base/"):

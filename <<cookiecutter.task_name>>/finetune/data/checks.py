@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from finetune.data.committed_tokenizer import REFRESH, committed_fault
 from finetune.data.near_search import Near
 from finetune.data.scanning import SALT_ROWS
 from finetune.data.splits import SPLITS, allowance, find_salt
@@ -42,6 +43,12 @@ class Checks:
                 "task_definition.yaml", "E130", "the system prompt, its labels included, holds a control token of the "
                 "base model", "remove or rewrite it", key="system_prompt",
             )  # fmt: skip
+        project = self._survey.project
+        if (fault := committed_fault(project)) and not project.smoke:  # smoke runs train another model
+            place = project.paths.relative(project.paths.tokenizer)
+            self._problems.add(place, "W244", f"not used: {fault}", REFRESH)
+        for code, message, fix in self._survey.counts.languages.warnings(self._task.language):
+            self._whole(code, message, fix)
         for twin in self._survey.twins:
             self._check_twin(twin.row, twin.first, twin.same_answer)
         for near in self._survey.near:

@@ -114,7 +114,7 @@ def write_splits(
                 outputs[split].write(text)
                 written[split] += text.count(b"\n")
     if written != plan.rows:
-        raise FinetuneError("data/raw changed while it was converted", "run the same command again", "E153")
+        raise FinetuneError("data/raw changed while it was converted", "run the same command again", "E155")
 
 
 def _pieces(chunks: Sequence[Chunk], plan: Plan) -> Iterator[Piece]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import msgspec
 
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.data.base_tokenizer import find_base_tokenizer
 from finetune.data.checks import Checks
+from finetune.data.committed_tokenizer import FILES
 from finetune.data.splits import SPLITS
 from finetune.data.survey import Survey
 
@@ -41,9 +44,11 @@ class Plan(msgspec.Struct):
 def checks_digest(project: Project) -> str:
     """Of what the checks read beside data and task: the base model, its tokenizer where there is one, the limits."""
     base = find_base_tokenizer(project)
-    tokenizer = provenance.sha256(base.folder / "tokenizer.json") if base else "none"
+    files = [base.folder / name for name in FILES] if base else []
+    tokens = {file.name: provenance.sha256(file) for file in files if file.is_file()}
+    counted = find_spec("tokenizers") is not None
     training = project.training.model_dump(mode="json", include={"base_model", "max_length"})
-    return provenance.digest({"version": CHECKS_VERSION, "tokenizer": tokenizer, **training})
+    return provenance.digest({"version": CHECKS_VERSION, "files": tokens, "counted": counted, **training})
 
 
 def class_table(checks: Checks) -> dict[str, dict[str, int]]:

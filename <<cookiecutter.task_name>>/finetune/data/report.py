@@ -58,6 +58,7 @@ def build_report(
         "duplicates": {
             "exact": checks.exact_duplicates, "conflicting": checks.conflicts, "near": _near(survey, checks),
         },
+        "languages": counts.languages.facts(task.language),
         "groups": {"rows": len(survey.groups), "distinct": len(set(survey.groups.values()))},
         "row_checks": _row_checks(survey, checks),
         "problems": survey.problems.to_json(),
@@ -66,7 +67,12 @@ def build_report(
 
 def _row_checks(survey: Survey, checks: Checks) -> dict[str, Any]:
     """What was checked row by row, with the numbers of rows and findings where it was done."""
-    found = {"template_proof": {"rows": checks.accepted}, "personal_data": {"texts": survey.counts.personal}}
+    counts = survey.counts
+    found = {
+        "template_proof": {"rows": checks.accepted},
+        "token_lengths": {"tokenised": counts.tokenised, "over": counts.over, "longest": counts.longest},
+        "personal_data": {"texts": counts.personal},
+    }
     return {
         name: {**fact, **(found.get(name, {}) if fact["status"] == "done" else {})}
         for name, fact in survey.row_checks.items()

@@ -10,11 +10,12 @@ import msgspec
 from finetune.config.project import Project
 from finetune.config.task import TaskDefinition
 from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
-from finetune.data.chat_format import template_options
+from finetune.data.chat_format import completion_text, template_options
 from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
 from finetune.data.text_rules import shown
+from finetune.data.token_lengths import FIX, TokenLengths
 from finetune.errors import Problems
 
 _BATCH = 1000
@@ -32,12 +33,15 @@ class RowChecks:
         self._waiting: list[tuple[Row, str, int]] = []
         self.tokens: ControlTokens | None = None
         self._proof: TemplateProof | None = None
-        self._unproved = f"no tokenizer.json of {project.training.base_model.id} on this machine"
+        self.lengths: TokenLengths | None = None
+        self._unproved = self._uncounted = f"no tokenizer.json of {project.training.base_model.id} on this machine"
         base = find_base_tokenizer(project)
         if base is not None:
-            self._use(base, project)
+            damage = f"the tokenizer files in {project.paths.relative(base.folder)} are damaged"
+            self._use(base, project, damage)
+            self._measure(base, project, damage)
 
-    def _use(self, base: BaseTokenizer, project: Project) -> None:
+    def _use(self, base: BaseTokenizer, project: Project, damage: str) -> None:
         try:
             self._names = len(base.control_tokens)
             if not self._names:
@@ -47,7 +51,28 @@ class RowChecks:
         except Unproved as reason:
             self._unproved = str(reason)
         except (msgspec.MsgspecError, UnicodeError, KeyError) as failure:
-            self._unproved = f"the tokenizer files in {project.paths.relative(base.folder)} are damaged ({failure})"
+            self._unproved = f"{damage} ({failure})"
+
+    def _measure(self, base: BaseTokenizer, project: Project, damage: str) -> None:
+        try:
+            self.lengths = TokenLengths(base, project.task, project.training)
+        except Unproved as reason:
+            self._uncounted = str(reason)
+        except (msgspec.MsgspecError, UnicodeError, KeyError) as failure:
+            self._uncounted = f"{damage} ({failure})"
+
+    def start(self) -> None:
+        """Count from 0 again."""
+        self.texts_with_personal_data = 0
+        if self.lengths:
+            self.lengths.tokenised = self.lengths.over = self.lengths.longest = 0
+
+    def count_into(self, counts: Any) -> None:
+        """Put what was counted since `start` into the fields personal, tokenised, over and longest."""
+        counts.personal = self.texts_with_personal_data
+        if self.lengths:
+            counts.tokenised, counts.over = self.lengths.tokenised, self.lengths.over
+            counts.longest = self.lengths.longest
 
     @property
     def every_row_counts(self) -> bool:
@@ -75,6 +100,9 @@ class RowChecks:
                 clean = False
                 what = f'field "{field}": {shown(token)} is a control token of the base model'
                 self._report(path, line, "E130", what, "remove or rewrite it; a chat model obeys it")
+        found = self.lengths and self.lengths.check(row.input, completion_text(self._task, row.reference))
+        if found:
+            self._report(path, line, *found, FIX)
         if self._proof and clean:  # the others are refused already
             self._waiting.append((row, path, line))
             if len(self._waiting) >= _BATCH:
@@ -103,7 +131,12 @@ class RowChecks:
         personal: dict[str, Any] = {"status": "done", "policy": self._policy}
         if self._policy == "ignore":
             personal |= {"status": "skipped", "reason": "data.personal_data is ignore"}
-        return {"control_tokens": tokens, "template_proof": proof, "personal_data": personal}
+        lengths: dict[str, Any] = {"status": "skipped", "reason": self._uncounted}
+        if self.lengths:
+            lengths = {"status": "done", "limit": self.lengths.limit, "template": self.lengths.template}
+        return {
+            "control_tokens": tokens, "template_proof": proof, "token_lengths": lengths, "personal_data": personal,
+        }  # fmt: skip
 
     def _texts(self, row: Row) -> list[tuple[str, str]]:
         """(field, text) of everything a person wrote; a label is one of the task's own."""
@@ -163,7 +196,7 @@ class _Names:
 NAMES = {
     "control_tokens": "control tokens of the base model",
     "template_proof": "control tokens of templated rows, by count",
+    "token_lengths": "length of rows in tokens",
     "personal_data": "personal data",
-    "token_lengths": "length in tokens",
 }
 """The checks of `RowChecks.facts` as people call them."""

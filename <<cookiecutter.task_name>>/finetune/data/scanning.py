@@ -14,6 +14,7 @@ import msgspec
 from finetune.config.project import Project
 from finetune.data.chunks import Chunk
 from finetune.data.identities import answer_hash
+from finetune.data.languages import Languages
 from finetune.data.near_duplicates import band_hashes
 from finetune.data.records import Layout, LineReader, split_lines
 from finetune.data.row_checks import RowChecks
@@ -35,7 +36,13 @@ class Counts(msgspec.Struct):
     """Rows by split and class: its label, or each entity type that occurs in it."""
     input_chars: Counter[int] = msgspec.field(default_factory=Counter)
     output_chars: Counter[int] = msgspec.field(default_factory=Counter)
+    languages: Languages = msgspec.field(default_factory=Languages)
     personal: int = 0
+    """Texts with personal data."""
+    tokenised: int = 0
+    """Rows whose tokens had to be counted; `over` of them have too many, `longest` is the most."""
+    over: int = 0
+    longest: int = 0
 
     def add(self, others: Counts) -> None:
         for mine, more in (
@@ -43,7 +50,10 @@ class Counts(msgspec.Struct):
             (self.input_chars, others.input_chars), (self.output_chars, others.output_chars),
         ):  # fmt: skip
             mine.update(more)
+        self.languages.merge(others.languages)
         self.personal += others.personal
+        self.tokenised, self.over = self.tokenised + others.tokenised, self.over + others.over
+        self.longest = max(self.longest, others.longest)
 
 
 class ChunkFacts(msgspec.Struct):
@@ -82,6 +92,8 @@ class ChunkScanner:
         self._screen = Screen(project.task, self._checks)
         self._assign = Assignment(project.benchmark.splits)
         self._classes = set(project.task.label_names or project.task.entity_type_names)
+        # Labels and copied entities say nothing of their own about the language.
+        self._closed = project.task.task_type != "generation"
         self._near = project.task.data.near_duplicates != "ignore"
 
     def rows(self, chunk: Chunk, problems: Problems) -> tuple[list[Any], list[int], Layout]:
@@ -114,7 +126,7 @@ class ChunkScanner:
     def scan(self, chunk: Chunk) -> ChunkFacts:
         """Read and check a chunk."""
         problems = Problems()
-        self._checks.texts_with_personal_data = 0
+        self._checks.start()
         lines, starts, layout = self.rows(chunk, problems)
         numbers = None if None not in lines else array("I", [n for n, row in enumerate(lines) if row is not None])
         rows = [row for row in lines if row is not None]
@@ -123,7 +135,7 @@ class ChunkScanner:
         groups = {number: row.group for number, row in enumerate(rows) if row.group is not None}
         splits = self._splits(keys, groups)
         counts = self._count(rows, splits)
-        counts.personal = self._checks.texts_with_personal_data
+        self._checks.count_into(counts)
         return ChunkFacts(
             chunk=chunk, layout=layout, problems=problems, counts=counts,
             shorts=array("Q", [int.from_bytes(key[:8]) for key in keys]),
@@ -159,6 +171,7 @@ class ChunkScanner:
         elif self._classes:
             for row, code in zip(rows, splits, strict=True):
                 counts.classes.update((SPLITS[code], name) for name in self._names(row))
+        counts.languages.add_all([row.input if self._closed else f"{row.input}\n{row.reference}" for row in rows])
         counts.input_chars.update([len(row.input) for row in rows])
         counts.output_chars.update(map(_length, references))
         return counts

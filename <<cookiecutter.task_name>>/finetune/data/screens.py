@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from finetune.config.task import TaskDefinition
+from finetune.data.chat_format import completion_text
 from finetune.data.personal_data import MAY_HOLD
 from finetune.data.records import MAX_LINE_BYTES
 from finetune.data.row_checks import RowChecks
@@ -65,7 +66,8 @@ class Screen:
         self._limit = task.input.max_chars
         self._labels = set(task.label_names)
         self._types = set(task.entity_type_names)
-        self._every_row = checks.every_row_counts
+        self._every_row = checks.every_row_counts or (checks.lengths is not None and checks.lengths.budget_bytes < 0)
+        self._budget = checks.lengths.budget_bytes if checks.lengths else None
         signs = checks.tokens.signs if checks.tokens else frozenset()
         odd = set(_ODD_ASCII) - set(_ALLOWED_SPACES) | {sign for sign in signs if sign.isascii()}
         kept = odd | set("0123456789\n")
@@ -105,6 +107,7 @@ class Screen:
         yield from self._odd_texts(inputs)
         if max(map(len, inputs)) > self._limit:
             yield from (number for number, text in enumerate(inputs) if len(text) > self._limit)
+        yield from self._long(rows, inputs)
         yield from (number for number, row in enumerate(rows) if not _plain_names(row.id, row.group))
         if self._labels:
             known = self._labels
@@ -114,6 +117,19 @@ class Screen:
             yield from (number for number, row in enumerate(rows) if not self._plain_entities(row))
         else:
             yield from self._odd_texts([row.reference for row in rows])
+
+    def _long(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        """Rows that may have more tokens than the model is trained with."""
+        if self._budget is None:
+            return
+        if self._labels:  # as short as the longest label: an unknown one is odd anyway
+            answers = [max(len(label.encode()) for label in self._labels)] * len(rows)
+        else:
+            answers = [len(completion_text(self._task, row.reference).encode()) for row in rows]
+        if 4 * max(map(len, inputs)) + max(answers) > self._budget:
+            for number, (text, answer) in enumerate(zip(inputs, answers, strict=True)):
+                if len(text.encode()) + answer > self._budget:
+                    yield number
 
     def _plain_entities(self, row: Any) -> bool:
         for entity in row.reference:

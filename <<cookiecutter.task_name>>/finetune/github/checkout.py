@@ -10,8 +10,10 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from finetune.data.committed_tokenizer import FILES as TOKENIZER_FILES
 from finetune.errors import FinetuneError, Problems
 from finetune.github.fingerprint import is_code
+from finetune.provenance import MANIFEST
 
 MAX_FILES = 5_000
 MAX_FILE_BYTES = 100 * 1024 * 1024
@@ -87,6 +89,8 @@ def is_input(path: str) -> bool:
         return False
     if folder in ("configs", "configs/accelerate"):
         return name.endswith(".yaml")
+    if folder == "configs/tokenizer":
+        return name in (*TOKENIZER_FILES, MANIFEST)
     return path.startswith("data/raw/") or path in FILES or is_code(path)
 
 

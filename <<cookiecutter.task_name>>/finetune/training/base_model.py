@@ -61,7 +61,7 @@ def resolve_base(project: Project) -> BaseModel:
     if config.id in PACKAGED and (manifest := provenance.read_manifest(unpacked / provenance.MANIFEST)):
         return _packaged(unpacked, manifest, config.id, config.license)
     try:
-        path = Path(_download(config.id, config.revision))
+        path = Path(download(config.id, config.revision))
     except StorageFault:
         if config.id not in PACKAGED or not _package_file(config.id):
             raise
@@ -118,21 +118,27 @@ def _portable_tokenizer(file: Path) -> None:
     provenance.write_json(file, {**kept, "tokenizer_class": "PreTrainedTokenizerFast"})
 
 
-def _download(model_id: str, revision: str) -> str:
-    """The snapshot folder of `model_id`; its name is the commit."""
+def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, folder: Path | None = None) -> str:
+    """The snapshot folder of `model_id`, whose name is the commit; or `folder`, after those files were put there.
+
+    Raises StorageFault (E972 out of reach, E973 refused).
+    """
     from huggingface_hub import constants, errors, snapshot_download
 
-    try:
-        return snapshot_download(model_id, revision=revision, allow_patterns=_PATTERNS, local_files_only=True)
-    except errors.LocalEntryNotFoundError:
-        pass
+    if folder is None:
+        try:
+            return snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True)
+        except errors.LocalEntryNotFoundError:
+            pass
     unreachable = f"cannot reach the Hub for {model_id}"
     if constants.HF_HUB_OFFLINE:
         raise StorageFault(unreachable, "unset HF_HUB_OFFLINE or download the model first", code="E972")
     if model_id in PACKAGED and not _hub_answers(model_id, revision):
         raise StorageFault(unreachable, "check the network and run again", code="E972")
     try:
-        return snapshot_download(model_id, revision=revision, allow_patterns=_PATTERNS, etag_timeout=_HUB_PROBE_SECONDS)
+        return snapshot_download(
+            model_id, revision=revision, allow_patterns=patterns, local_dir=folder, etag_timeout=_HUB_PROBE_SECONDS
+        )
     except errors.GatedRepoError:
         fix = f"accept its licence on the Hub page of {model_id}, then log in with a token of scope 'read gated repos'"
         raise StorageFault(f"{model_id} is gated", fix, code="E973") from None

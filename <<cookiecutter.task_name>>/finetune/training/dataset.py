@@ -12,6 +12,7 @@ import msgspec
 from finetune.config.project import Project
 from finetune.console import progress
 from finetune.data import chat_format
+from finetune.data.token_lengths import FIX, too_long
 from finetune.errors import FinetuneError, Problems
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def load_rows(
     """Encode every chat record of `path`.
 
     `weights` gives the loss weight of a row by its answer (class weights). Raises BadInput with every row longer than
-    max_length (E138): a row is never cut, a cut answer teaches the model not to stop.
+    max_length (E138, E139 where not even the prompt fits): a row is never cut, a cut answer teaches the model not to
+    stop. Step 01 says the same of the raw rows, where it has the tokenizer.
     """
     if not path.is_file():
         shown = project.paths.relative(path)
@@ -53,9 +55,8 @@ def load_rows(
         suffix = suffix if suffix is not None else chat_format.completion_suffix(tokenizer, prompt, options)
         head = chat_format.encode_prompt(tokenizer, prompt, options)
         tail = chat_format.encode_completion(tokenizer, answer["content"], suffix)
-        if len(head) + len(tail) > project.training.max_length:
-            length = f"{len(head) + len(tail)} tokens, max_length is {project.training.max_length}"
-            problems.add(shown, "E138", length, "raise max_length or shorten the record", line=number)
+        if found := too_long(len(head), len(tail), project.training.max_length):
+            problems.add(shown, *found, FIX, line=number)
         weight = (weights or {}).get(answer["content"], 1.0)
         rows.append(EncodedRow(record["id"], (*head, *tail), len(head), weight))
     problems.raise_if_errors()

@@ -10,6 +10,7 @@ from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import Problems
 from finetune.training.base_model import BaseModel
+from finetune.training.tokenizer_files import compare_committed
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +57,8 @@ def preflight(
 ) -> None:  # fmt: skip
     """Print numbered ✓/✗ lines and raise BadInput with every failure.
 
-    Warnings follow the user's checklist: learning rate and epochs outside `checks`, an unpinned revision.
+    Warnings follow the user's checklist: learning rate and epochs outside `checks`, an unpinned revision. The files of
+    configs/tokenizer have to be the base model's, because the data was checked with them.
     """
     from transformers import AutoConfig
 
@@ -84,6 +86,8 @@ def preflight(
     lines.append((disk >= disk_need, f"disk about {disk_need / GIB:.2f} GiB of {disk / GIB:.1f} GiB free"))
     if disk < disk_need:
         problems.add(shown, "E243", f"{disk_need / GIB:.2f} GiB of disk needed for checkpoints", "free space")
+    if compared := compare_committed(project, base, problems):
+        lines.append(compared)
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
     if context is not None:
         lines.append((training.max_length <= context, f"max_length {training.max_length} of {context} positions"))

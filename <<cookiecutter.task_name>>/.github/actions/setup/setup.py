@@ -22,6 +22,10 @@ from pathlib import Path
 BAD_INPUT, IO_FAULT = 2, 74
 OLDEST = (3, 11)
 CONSTRAINTS = "constraints.txt"
+ALONE = ("tokens",)
+"""Extras whose packages come without their own requirements. tokenizers asks for huggingface_hub, which it only needs
+to download: 43 MB and a client of the Hub, in a job that reads what strangers write. `from tokenizers import Tokenizer`
+works without, and a test holds it to that."""
 
 
 class SetupError(Exception):
@@ -32,8 +36,8 @@ class SetupError(Exception):
         self.code = code
 
 
-def requirements(root: Path, extras: list[str]) -> list[str]:
-    """What pyproject.toml asks for: its dependencies and those of `extras`."""
+def requirements(root: Path, extras: list[str]) -> tuple[list[str], list[str]]:
+    """What pyproject.toml asks for: its dependencies and those of `extras`, and those that come alone."""
     import tomllib
 
     for name in ("pyproject.toml", CONSTRAINTS):
@@ -46,7 +50,8 @@ def requirements(root: Path, extras: list[str]) -> list[str]:
     known = project.get("optional-dependencies", {})
     if unknown := [extra for extra in extras if extra not in known]:
         raise SetupError(f"pyproject.toml has no extra {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    return [*project.get("dependencies", []), *(wanted for extra in extras for wanted in known[extra])]
+    whole = [*project.get("dependencies", []), *(one for extra in extras if extra not in ALONE for one in known[extra])]
+    return whole, [one for extra in extras if extra in ALONE for one in known[extra]]
 
 
 def name_of(requirement: str) -> str:
@@ -54,18 +59,21 @@ def name_of(requirement: str) -> str:
     return re.split(r"[^A-Za-z0-9._-]", requirement.strip(), maxsplit=1)[0]
 
 
-def missing_here(root: Path, wanted: list[str]) -> str:
+def missing_here(root: Path, wanted: list[str], alone: list[str]) -> str:
     """What keeps this interpreter's packages from being used as they are, or "" if nothing does.
 
     pip itself answers: without any index it can only accept what is installed, at the pinned versions, down to the
-    requirements of requirements.
+    requirements of requirements; of those that come `alone`, only they themselves.
     """
     asking = [*pip(Path(sys.executable)), "--isolated", "install", "--dry-run", "--no-index", "-q", "-c", CONSTRAINTS]
-    done = subprocess.run([*asking, *wanted], cwd=root, capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return ""
-    lines = [line for line in done.stderr.splitlines() if line.strip()] or ["pip does not run"]
-    return next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
+    for options, asked in (([], wanted), (["--no-deps"], alone)):
+        if not asked:
+            continue
+        done = subprocess.run([*asking, *options, *asked], cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["pip does not run"]
+            return next((line for line in lines if line.startswith("ERROR: ")), lines[-1]).removeprefix("ERROR: ")
+    return ""
 
 
 def borrow(root: Path, wanted: list[str]) -> None:
@@ -85,14 +93,17 @@ def borrow(root: Path, wanted: list[str]) -> None:
                 (venv / "bin" / tool.name).symlink_to(tool)
 
 
-def install(root: Path, wanted: list[str], torch_index: str) -> None:
-    """Download and install `wanted` at the pinned versions; what has to be built is built with pinned tools."""
+def install(root: Path, wanted: list[str], alone: list[str], torch_index: str) -> None:
+    """Download and install all at the pinned versions; what has to be built is built with pinned tools."""
     python = make_venv(root) / "bin" / "python"
     torch = [requirement for requirement in wanted if name_of(requirement) == "torch"]
     if torch and torch_index:
         # Nothing but torch itself comes from that index: a name it happens to carry cannot replace a package of PyPI.
         run_pip(root, python, "--no-deps", "--index-url", torch_index, *torch)
-    run_pip(root, python, *wanted)
+    if wanted:
+        run_pip(root, python, *wanted)
+    if alone:
+        run_pip(root, python, "--no-deps", *alone)
 
 
 def make_venv(root: Path, *options: str) -> Path:
@@ -134,13 +145,13 @@ def set_up(root: Path, extras: list[str], torch_index: str) -> str:
     """Make the environment; returns what was done, in one line."""
     if sys.version_info < OLDEST:
         raise SetupError(f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}")
-    wanted = requirements(root, extras)
+    wanted, alone = requirements(root, extras)
     named = f"base{''.join(f',{extra}' for extra in extras)}"
-    reason = missing_here(root, wanted)
+    reason = missing_here(root, wanted, alone)
     if not reason:
-        borrow(root, wanted)
+        borrow(root, [*wanted, *alone])
         return f".venv ({named}): borrowed from {sys.executable}, which has every pinned version"
-    install(root, wanted, torch_index)
+    install(root, wanted, alone, torch_index)
     return f".venv ({named}): installed from {CONSTRAINTS}; {sys.executable} could not lend it: {reason}"
 
 
