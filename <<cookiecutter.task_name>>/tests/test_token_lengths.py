@@ -13,7 +13,7 @@ import pytest
 import tokenizer_kinds as kinds
 from bad_inputs import BAD, judge, places, row
 from conftest import raw_rows, task_values, training_values
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finetune.config.task import TaskDefinition
@@ -109,7 +109,7 @@ def test_a_row_that_is_not_tokenised_is_never_too_long(
     checked = {room: lengths(models[kind], empty + room) for room in (0, 1, 5, 20, 40, 80)}
 
     @given(TEXT, TEXT, st.sampled_from(list(checked)))
-    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=150, deadline=None)
     def agree(text: str, answer: str, room: int) -> None:
         said = checked[room].check(text, answer)
         assert said == too_long(*real[kind].count(text, answer), empty + room)
@@ -117,6 +117,11 @@ def test_a_row_that_is_not_tokenised_is_never_too_long(
         assert said is None or size > checked[room].budget_bytes
 
     agree()
+    for piece in PIECES:  # those that normal form C lengthens among them
+        for size in range(1, 30):
+            text = piece * size
+            assert checked[80].check(text, "") == too_long(*real[kind].count(text, ""), empty + 80)
+            assert checked[80].check("", text) == too_long(*real[kind].count("", text), empty + 80)
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,10 @@ def _write(project: Project, source: Path) -> int:
     with provenance.staged(target) as folder:
         for name in sums:
             shutil.copyfile(source / name, folder / name)
-        facts = {"id": base.id, "revision": base.revision}
+        # A model that a package stands in for is found under the configured revision, and says what it is.
+        own = provenance.read_manifest(source / provenance.MANIFEST)
+        made_of = own["facts"].get("revision", base.revision) if own else base.revision
+        facts = {"id": base.id, "revision": base.revision, "made_of": made_of}
         outputs = [folder / name for name in sums]
         provenance.write_manifest(folder / provenance.MANIFEST, step=STEP, inputs={}, outputs=outputs, facts=facts)
     say(f"wrote {shown} ({', '.join(sums)}) of {base.id} at {base.revision[:12]}; commit it")
