@@ -88,12 +88,12 @@ def make_repository(root: Path, count: int) -> int:
     write_tiny_model(root / "models" / "base" / "tiny")
     raw = root / "data" / "raw"
     raw.mkdir(parents=True)
-    size, total, file = FILE_BYTES, 0, None
+    size, total, files, file = FILE_BYTES, 0, 0, None
     for line in rows(count):
         if size + len(line) > FILE_BYTES:
             if file:
                 file.close()
-            file, size = open(raw / f"rows{total // FILE_BYTES:03}.jsonl", "wb"), 0  # noqa: SIM115
+            file, size, files = open(raw / f"rows{files:03}.jsonl", "wb"), 0, files + 1  # noqa: SIM115
         file.write(line)
         size += len(line)
         total += len(line)
@@ -156,6 +156,7 @@ def run(count: int, folder: Path, reference: bool) -> None:
         results[name] = measured(command)
         show(name, count, *results[name])
     report = json.loads((root / "benchmarks" / "results" / "data_report.json").read_text(encoding="utf-8"))
+    assert report["rows"]["accepted"] == count, "not every row was read"
     skipped = [name for name, fact in report["row_checks"].items() if fact["status"] != "done"]
     assert not skipped, f"checks were skipped: {skipped}"
     near = report["duplicates"]["near"]

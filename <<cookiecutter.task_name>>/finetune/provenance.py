@@ -123,13 +123,18 @@ def _remove(path: Path) -> None:
 
 
 def write_manifest(
-    path: Path, *, step: str, inputs: Mapping[str, str], outputs: Iterable[Path], facts: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Record what a step read and wrote; call it last. Outputs are kept relative to the manifest's folder."""
+    path: Path, *, step: str, inputs: Mapping[str, str], outputs: Iterable[Path], facts: Mapping[str, Any],
+    known: Mapping[Path, str] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Record what a step read and wrote; call it last. Outputs are kept relative to the manifest's folder.
+
+    `known` are digests of outputs that the step has taken already.
+    """
     recorded = {}
     for output in outputs:
         name = Path(os.path.relpath(output, path.parent)).as_posix()
-        recorded[name] = {"sha256": sha256(output), "bytes": output.stat().st_size}
+        digest_of_file = (known or {}).get(output) or sha256(output)
+        recorded[name] = {"sha256": digest_of_file, "bytes": output.stat().st_size}
     manifest = {"step": step, "inputs": dict(inputs), "outputs": recorded, "facts": dict(facts)}
     write_json(path, manifest)
     return manifest

@@ -121,7 +121,7 @@ class Checks:
         if not missing and not uneven:
             return
         fix = "add rows"
-        if len(self._survey.salt_keys) <= SALT_ROWS:
+        if sum(self._survey.lines.values()) <= SALT_ROWS:  # else a search would take long, and help little
             salt = find_salt(self._survey.salt_keys, names, self._splits)
             if salt is not None:
                 fix += f', or before the first release set splits.salt: "{salt}" in configs/benchmark_config.yaml'

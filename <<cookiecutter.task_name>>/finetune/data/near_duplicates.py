@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Sequence
-from itertools import chain
 
 from finetune.data.text_rules import normalise
 
@@ -46,10 +45,13 @@ def words(normalised: Sequence[str]) -> list[list[str]]:
 def pairs(normalised: Sequence[str]) -> list[list[str]]:
     """Of each normalised text, every word together with the next one; the edges of the text count as words."""
     found = []
-    for second in words(normalised):
-        first = [_EDGE, *second]
-        second.append(_EDGE)
-        found.append(list(map(str.__add__, first, second)))
+    for row in words(normalised):
+        before, joined = _EDGE, []
+        for word in row:  # quicker than map: adding two strings is a single instruction
+            joined.append(before + word)
+            before = word
+        joined.append(before + _EDGE)
+        found.append(joined)
     return found
 
 
@@ -74,8 +76,9 @@ def band_hashes(normalised: Sequence[str]) -> bytes:
     slots, flat = BANDS * _SLOTS, array("I")
     for start in range(0, len(normalised), _BATCH):
         matrix = RMinHash.digest_matrix_from_token_sets(pairs(normalised[start : start + _BATCH]), slots, _SEED)
-        flat.extend(array("I", chain.from_iterable(matrix.to_rows())))
-    # As one large number, all texts at once: every lane becomes its slot XOR the next three.
+        for row in matrix.to_rows():
+            flat.fromlist(row)
+    # As one large number, all texts at once: every slot becomes itself XOR the next one, then XOR the next three.
     number = int.from_bytes(flat.tobytes(), "little")
     number ^= number >> _LANE
     number ^= number >> 2 * _LANE

@@ -13,7 +13,7 @@ from finetune.data.chat_format import ChatRecord
 from finetune.data.chunks import Chunk, cut
 from finetune.data.splits import SPLITS
 from finetune.data.survey import PARALLEL_FROM_BYTES
-from finetune.data.text_rules import input_digest, input_key, normalise_all
+from finetune.data.text_rules import input_key, normalise_all
 from finetune.data.workers import workers
 from finetune.errors import Problems
 
@@ -31,7 +31,7 @@ def check_overlap(files: Mapping[str, Path], groups: Mapping[str, str], problems
 
 
 def _are_apart(files: Mapping[str, Path]) -> bool:
-    """Whether no two files share an input, by the first 8 bytes of its key: a quick yes, or a no to look into."""
+    """Whether no two files share an input, by a hash of 64 bits: a quick yes, or a no to look into."""
     chunks = cut([(files[split], split) for split in reversed(SPLITS)])  # the large one is looked up, not remembered
     known: set[int] = set()
     mine: set[int] = set()
@@ -49,8 +49,14 @@ def _are_apart(files: Mapping[str, Path]) -> bool:
 
 
 def _input_keys(_: None, chunk: Chunk) -> array[int]:
-    texts = [_input(row) for row in _decode_lines(chunk.read())]
-    return array("Q", [int.from_bytes(input_digest(text)[:8]) for text in normalise_all(texts)])
+    rows = _decode_lines(chunk.read())
+    second = [row.messages[1] for row in rows if len(row.messages) > 1]
+    if len(second) == len(rows) and {message.role for message in second} <= {"user"}:  # as step 02 writes them
+        texts = [message.content for message in second]
+    else:
+        texts = [_input(row) for row in rows]
+    # Python's own hash is the same in every process that was forked from this one.
+    return array("q", map(hash, normalise_all(texts)))
 
 
 def _input(row: ChatRecord) -> str:

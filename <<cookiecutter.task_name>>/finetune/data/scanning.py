@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +25,6 @@ from finetune.data.text_rules import input_digest, normalise_all
 from finetune.errors import Problems
 
 SALT_ROWS = 2000
-_SALT_CHUNKS = 64
 
 
 class Counts(msgspec.Struct):
@@ -138,7 +138,7 @@ class ChunkScanner:
         self._checks.count_into(counts)
         return ChunkFacts(
             chunk=chunk, layout=layout, problems=problems, counts=counts,
-            shorts=array("Q", [int.from_bytes(key[:8]) for key in keys]),
+            shorts=_shorts(keys),
             answers=array("I", [answer_hash(row.reference) for row in rows]),
             offsets=array("I", starts[:-1] if numbers is None else [starts[number] for number in numbers]),
             numbers=numbers, splits=bytes(splits), bands=band_hashes(normalised) if self._near else b"",
@@ -178,12 +178,20 @@ class ChunkScanner:
 
     def _salt_keys(self, chunk: Chunk, rows: Sequence[Any], keys: Sequence[bytes]) -> dict[bytes, set[str]]:
         found: dict[bytes, set[str]] = {}
-        if chunk.number < _SALT_CHUNKS:
+        if chunk.first_line <= SALT_ROWS:
             for row, key in zip(rows, keys, strict=True):
                 found.setdefault(key_of_split(key, row.group), set()).update(self._names(row))
                 if len(found) > SALT_ROWS:
                     break
         return found
+
+
+def _shorts(keys: Sequence[bytes]) -> array[int]:
+    """The first 8 bytes of each key as a number, the first byte being the highest."""
+    numbers = array("Q", b"".join([key[:8] for key in keys]))
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def scan(scanner: ChunkScanner, chunk: Chunk) -> ChunkFacts:

@@ -12,6 +12,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -108,7 +109,10 @@ class Screen:
         if max(map(len, inputs)) > self._limit:
             yield from (number for number, text in enumerate(inputs) if len(text) > self._limit)
         yield from self._long(rows, inputs)
-        yield from (number for number, row in enumerate(rows) if not _plain_names(row.id, row.group))
+        for name in ("id", "group"):
+            names = list(map(attrgetter(name), rows))
+            if names.count(None) < len(names):
+                yield from (n for n, name in enumerate(names) if name is not None and not _PLAIN_ID.fullmatch(name))
         if self._labels:
             known = self._labels
             if not known.issuperset([row.reference for row in rows]):
@@ -170,10 +174,6 @@ class Screen:
             or not unicodedata.is_normalized("NFC", text)
             or any(start in text for start in _SECRET_STARTS)
         )
-
-
-def _plain_names(*names: str | None) -> bool:
-    return all(name is None or _PLAIN_ID.fullmatch(name) for name in names)
 
 
 @lru_cache(maxsize=4)

@@ -41,17 +41,26 @@ class Assignment:
     def __init__(self, splits: Splits) -> None:
         self._prefix = splits.salt.encode("utf-8") + b"\0"
         self._input_prefix = self._prefix + b"input\0"
-        self._test, self._other = splits.test, splits.test + splits.valid
+        self._test, self._other = _first_digest(splits.test), _first_digest(splits.test + splits.valid)
 
     def of_input(self, key: bytes) -> int:
         """The split of a row without a group, by the key of its input."""
-        number = int.from_bytes(hashlib.sha256(self._input_prefix + key).digest()[:8]) / 2**64
-        return 2 if number < self._test else 1 if number < self._other else 0
+        digest = hashlib.sha256(self._input_prefix + key).digest()
+        return 2 if digest < self._test else 1 if digest < self._other else 0
 
     def of_key(self, key: bytes) -> int:
         """The split of a row by its split key."""
-        number = int.from_bytes(hashlib.sha256(self._prefix + key).digest()[:8]) / 2**64
-        return 2 if number < self._test else 1 if number < self._other else 0
+        digest = hashlib.sha256(self._prefix + key).digest()
+        return 2 if digest < self._test else 1 if digest < self._other else 0
+
+
+def _first_digest(share: float) -> bytes:
+    """Where the digests begin whose first 8 bytes, as a number in [0, 1), are not below `share`."""
+    low, high = 0, 2**64
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (middle + 1, high) if middle / 2**64 < share else (low, middle)
+    return low.to_bytes(9, "big")[1:] if low < 2**64 else b"\xff" * 33
 
 
 def allowance(target: float, rows: int) -> float:

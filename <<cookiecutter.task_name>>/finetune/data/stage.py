@@ -80,18 +80,18 @@ def convert(project: Project, force: bool = False) -> int:
         check_overlap(parts, groups or {}, raw.problems)
         raw.problems.raise_if_errors()
         balance = _balance(project, plan, parts["train"])
+    digests = {file: provenance.sha256(file) for file in (paths.train, paths.valid, paths.test)}
     facts = {
         "task_type": project.task.task_type,
         "rows": plan.rows,
         "classes": plan.classes,
-        "train_sha256": provenance.sha256(paths.train),
-        "valid_sha256": provenance.sha256(paths.valid),
-        "test_sha256": provenance.sha256(paths.test),
+        **{f"{split}_sha256": digest for split, digest in zip(SPLITS, digests.values(), strict=True)},
         "balance": balance,
     }
-    outputs = [paths.train, paths.valid, paths.test]
-    provenance.write_manifest(paths.data_manifest, step=STEP, inputs=inputs, outputs=outputs, facts=facts)
-    say(f"wrote {', '.join(paths.relative(output) for output in outputs)}")
+    provenance.write_manifest(
+        paths.data_manifest, step=STEP, inputs=inputs, outputs=digests, facts=facts, known=digests
+    )
+    say(f"wrote {', '.join(map(paths.relative, digests))}")
     return OK
 
 

@@ -58,7 +58,7 @@ class Survey:
         self.near: list[Near] = []
         self.groups: dict[int, str] = {}
         self.salt_keys: dict[bytes, set[str]] = {}
-        """Split keys with the classes of their rows; of more than SALT_ROWS only the first ones."""
+        """Split keys with the classes of their rows; of more than SALT_ROWS lines only the first ones."""
         self.row_checks: dict[str, Any] = {}
         self.system_prompt_is_clean = True
         self._own: dict[int, str] = {}

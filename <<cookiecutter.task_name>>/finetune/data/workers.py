@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -59,6 +60,7 @@ def _ordered(pool: ProcessPoolExecutor, cores: int, function: Callable[..., Any]
 
 def _start(make_state: Callable[[], Any]) -> None:
     global _state
+    gc.disable()  # what is made here holds no cycles, and looking for some costs a tenth of the time
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # one thread a core in all
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends the work in order
     _state = make_state()
