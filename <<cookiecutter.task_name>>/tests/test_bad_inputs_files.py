@@ -75,6 +75,19 @@ def test_d45_a_label_outside_the_set_gets_the_nearest_one(raw, capsys, label: st
     assert problems[0]["fix"] == f'did you mean "{near}"?'
 
 
+@pytest.mark.parametrize(("policy", "code", "exit_code"), [("leave_out", "W134", 0), ("error", "E134", 2)])
+def test_d44_a_near_duplicate_in_a_later_split(make_project, capsys, policy: str, code: str, exit_code: int) -> None:
+    project = make_project(task={"data": {"near_duplicates": policy, "max_imbalance": 10.0}})
+    texts = [f"i ordered a lamp last week and parcel number {n} has still not arrived at my door" for n in range(20)]
+    (project.paths.raw / "bad.jsonl").write_bytes(b"".join(map(row, texts)))
+    ended, problems, _ = judge(project.paths.root, capsys)
+    assert ended == exit_code
+    assert problems and {(problem["code"], problem["path"]) for problem in problems} == {(code, BAD)}
+    for problem in problems:
+        score, place = re.search(r"\((0\.\d\d)\) of (data/raw/bad\.jsonl:\d+)", problem["message"]).groups()
+        assert float(score) >= 0.66 and place != f"{BAD}:{problem['line']}"
+
+
 def test_d46_one_class_only(make_project, capsys) -> None:
     project = make_project(rows=[{"input": f"text {n}", "label": "billing"} for n in range(60)])
     _, problems, _ = judge(project.paths.root, capsys)
@@ -202,10 +215,7 @@ def test_d59_an_unsafe_file_name(raw, capsys, name: str) -> None:
     assert "\n" not in problems[0]["path"]
 
 
-ELSEWHERE = {
-    "D44": "near-duplicates across splits (E134): tests of the near-duplicate check",
-    "D49": "an answer is never cut; a row of too many tokens is E138 and an answer without end E139: test_dataset.py",
-}
+ELSEWHERE = {"D49": "an answer without any room (E139), and rows of too many tokens (E138): test_token_lengths.py"}
 
 
 def test_every_row_of_the_list_has_its_case() -> None:

@@ -20,7 +20,7 @@ from finetune.github.data_report import MARKER, comment_data, data_summary
 
 HEAD, NEWER = "a" * 40, "c" * 40
 HEADINGS = [
-    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Checks",
+    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Languages", "Checks",
     "Training",
 ]  # fmt: skip
 

@@ -19,7 +19,9 @@ from finetune.github.data_report import data_summary, folder_summary
 Make = Callable[..., Project]
 HEAD, BASE = "a" * 40, "b" * 40
 OWN, FORK = {"full_name": "acme/demo"}, {"full_name": "mallory/demo"}
-HEADINGS = ["What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Checks"]
+HEADINGS = [
+    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Languages", "Checks",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -33,6 +33,8 @@ class Checks:
         self.conflicts = len(survey.twins) - self.exact_duplicates
         self.left_out: list[Near] = []
         """Rows that are in no split because a later one holds a near-duplicate."""
+        self.left_out_classes: Counter[str] = Counter()
+        """Rows per class among them."""
         self.near_conflicts = 0
         """Rows with a near-duplicate of another answer in a later split."""
 
@@ -82,7 +84,9 @@ class Checks:
             return
         self.left_out.append(near)
         self.rows[here] -= 1
-        self.classes[here].subtract(name for name in mine if name in self.class_names)
+        names = [name for name in mine if name in self.class_names]
+        self.classes[here].subtract(names)
+        self.left_out_classes.update(names)
         self._report(near.row, "W134", f"{what}: left out of {here}", "nothing to do; the test stays a fair one")
 
     def _answer(self, row: int) -> list[str]:

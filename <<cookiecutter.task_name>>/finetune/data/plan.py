@@ -52,9 +52,12 @@ def checks_digest(project: Project) -> str:
 
 
 def class_table(checks: Checks) -> dict[str, dict[str, int]]:
-    """Rows of each class, in all and by split."""
+    """Rows of each class, in all and by split; those in no split are left out."""
     return {
-        name: {"rows": count, **{split: checks.classes[split][name] for split in SPLITS}}
+        name: {
+            "rows": count + checks.left_out_classes[name],
+            **{split: checks.classes[split][name] for split in SPLITS},
+        }
         for name, count in checks.totals().items()
     }
 
