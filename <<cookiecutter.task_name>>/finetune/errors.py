@@ -109,10 +109,10 @@ class Problems:
         self.warnings += others.warnings[: self._keep - len(self.warnings)]
 
     def sort(self, paths: Sequence[str]) -> None:
-        """Bring the kept problems into the order of their places: files as in `paths`, other places last, by line."""
+        """Bring the kept problems into the order of their places: what concerns no single file first, then by line."""
         order = {path: number for number, path in enumerate(paths)}
         for kept in (self.errors, self.warnings):
-            kept.sort(key=lambda problem: (order.get(problem.path, len(order)), problem.line or sys.maxsize))
+            kept.sort(key=lambda problem: (order.get(problem.path, -1), problem.line or sys.maxsize))
 
     @property
     def all(self) -> list[Problem]:

@@ -49,6 +49,7 @@ class Checks:
         if (fault := committed_fault(project)) and not project.smoke:  # smoke runs train another model
             place = project.paths.relative(project.paths.tokenizer)
             self._problems.add(place, "W244", f"not used: {fault}", REFRESH)
+        self._check_tokens()
         for code, message, fix in self._survey.counts.languages.warnings(self._task.language):
             self._whole(code, message, fix)
         for twin in self._survey.twins:
@@ -57,6 +58,17 @@ class Checks:
             self._check_near(near)
         if self.accepted:
             self._check_whole()
+
+    def _check_tokens(self) -> None:
+        """How many rows are too long and by how much: one line that tells what the many lines of rows do not."""
+        counts, lengths = self._survey.counts, self._survey.row_checks.get("token_lengths", {})
+        if counts.over:
+            rows = "row has" if counts.over == 1 else "rows have"
+            self._whole(
+                "E138", f"{counts.over} {rows} more tokens than max_length ({lengths['limit']}), the longest "
+                f"{counts.longest}; chat template and system prompt alone have {lengths['template']}",
+                f"set max_length to {counts.longest} or more in configs/training_config.yaml, or shorten the rows",
+            )  # fmt: skip
 
     def _check_twin(self, row: int, first: int, same_answer: bool) -> None:
         place = ":".join(map(str, self._survey.place(first)))

@@ -105,10 +105,6 @@ def _check(project: Project, raw: RawData) -> tuple[dict[str, Any], tuple[Survey
     for name, fact in found.row_checks.items():
         if fact["status"] == "skipped":
             say(f"  not checked: {NAMES[name]} ({fact['reason']})")
-    counts = found.counts
-    if counts.over:
-        limit = project.training.max_length
-        say(f"  {counts.over} rows have more tokens than max_length ({limit}), the longest {counts.longest}")
     inputs = _digests(project, raw)
     report = build_report(project, raw.facts, inputs, found, checks)
     write_data_report(project.paths, report)
