@@ -15,6 +15,10 @@ INTERRUPTED = 75
 GATE_FAILED = 76
 
 
+TAKEN_CARE_OF = {"W134"}
+"""Codes of what needs nothing to be done."""
+
+
 class FinetuneError(Exception):
     """A failure the user can act on: a code, one sentence, and what to do."""
 
@@ -109,10 +113,17 @@ class Problems:
         self.warnings += others.warnings[: self._keep - len(self.warnings)]
 
     def sort(self, paths: Sequence[str]) -> None:
-        """Bring the kept problems into the order of their places: what concerns no single file first, then by line."""
+        """Bring the kept problems into the order of their places: what concerns no single file first, then by line.
+
+        What is taken care of already stands last: it may be much, and must hide nothing.
+        """
         order = {path: number for number, path in enumerate(paths)}
+
+        def place(problem: Problem) -> tuple[bool, int, int]:
+            return problem.code in TAKEN_CARE_OF, order.get(problem.path, -1), problem.line or sys.maxsize
+
         for kept in (self.errors, self.warnings):
-            kept.sort(key=lambda problem: (order.get(problem.path, -1), problem.line or sys.maxsize))
+            kept.sort(key=place)
 
     @property
     def all(self) -> list[Problem]:

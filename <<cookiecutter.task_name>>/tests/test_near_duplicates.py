@@ -75,7 +75,9 @@ def test_a_row_like_one_in_a_later_split_is_left_out_and_both_places_are_named(m
     project = make(make_project, rows)
     checks, problems = judged(project)
     assert {p.code for p in problems.all} == {"W134"}
-    assert "rows.jsonl:" in problems.all[0].message and "(0." in problems.all[0].message
+    summary = next(p for p in problems.all if p.line is None)
+    assert f"{len(checks.left_out)} rows nearly equal" in summary.message
+    assert all("rows.jsonl:" in p.message and "(0." in p.message for p in problems.all if p.line)
     assert stage.validate(project) == OK
     assert stage.convert(project) == OK
     written = {split: getattr(project.paths, split).read_text(encoding="utf-8") for split in SPLITS}
@@ -98,6 +100,19 @@ def test_by_policy_it_is_an_error_with_its_score(make_project):
     _, problems = judged(project)
     assert {p.code for p in problems.all} == {"E134"}
     assert all(p.line and p.line > 60 and "lies in" in p.message and "(0." in p.message for p in problems.all)
+
+
+def test_another_answer_is_said_and_what_needs_nothing_to_be_done_stands_last(make_project):
+    rows = [{"input": text, "label": "shipping"} for text in variants(ENGLISH, 40)]
+    wrong = {"input": " ".join(reversed(ENGLISH.split())), "label": "billing"}
+    other = [{**row, "label": "billing"} for row in rows[::7]]
+    project = make(make_project, [*raw_rows("classification"), *rows[:3], *other[1:], wrong, wrong])
+    problems = judged(project)[1]
+    problems.sort(["rows.jsonl"])
+    codes = [p.code for p in problems.warnings]
+    assert codes == sorted(codes, key=lambda code: code == "W134") and {"W131", "W134"} <= set(codes)
+    differing = [p for p in problems.all if "another label" in p.message]
+    assert differing and all(p.fix == "decide which answer is right" for p in differing)
 
 
 def test_by_policy_nothing_is_looked_for_and_the_report_says_so(make_project):

@@ -56,6 +56,12 @@ class Checks:
             self._check_twin(twin.row, twin.first, twin.same_answer)
         for near in self._survey.near:
             self._check_near(near)
+        if len(self.left_out) > 1:
+            parts = Counter(self.split_of(near.row) for near in self.left_out)
+            what = f"{len(self.left_out)} rows nearly equal a row of a later split and are left out "
+            what += f"({', '.join(f'{split} {parts[split]}' for split in SPLITS if parts[split])})"
+            fix = "nothing to do; data.near_duplicates in task_definition.yaml says what becomes of such rows"
+            self._whole("W134", what, fix)
         if self.accepted:
             self._check_whole()
 
@@ -87,9 +93,11 @@ class Checks:
     def _check_near(self, near: Near) -> None:
         here, there = self.split_of(near.row), self.split_of(near.other)
         what = f"near-duplicate ({near.score:.2f}) of {':'.join(map(str, self._survey.place(near.other)))}, "
-        what += f"which lies in {there}"
         mine, other = (self._answer(row) for row in (near.row, near.other))
-        self.near_conflicts += mine != other
+        if mine != other:
+            self.near_conflicts += 1
+            there += f" with another {self._task.output.field}"
+        what += f"which lies in {there}"
         if self._task.data.near_duplicates == "error":
             fix = "remove one, give both rows the same group, or set data.near_duplicates in task_definition.yaml"
             self._report(near.row, "E134", f"{what} and this one in {here}", fix)
@@ -99,7 +107,8 @@ class Checks:
         names = [name for name in mine if name in self.class_names]
         self.classes[here].subtract(names)
         self.left_out_classes.update(names)
-        self._report(near.row, "W134", f"{what}: left out of {here}", "nothing to do; the test stays a fair one")
+        fix = "nothing to do; the test stays a fair one" if mine == other else "decide which answer is right"
+        self._report(near.row, "W134", f"{what}: left out of {here}", fix)
 
     def _answer(self, row: int) -> list[str]:
         """The label, the types of the entities, or the text: what must be the same in near-duplicates."""
