@@ -95,7 +95,7 @@ def _near(survey: Survey, checks: Checks) -> dict[str, Any]:
     if policy == "ignore":
         return {"status": "skipped", "reason": "data.near_duplicates is ignore"}
     examples = []
-    for near in survey.near[:_EXAMPLES]:
+    for near in sorted(survey.near, key=lambda near: -near.score)[:_EXAMPLES]:
         (path, line), (other_path, other_line) = survey.place(near.row), survey.place(near.other)
         examples.append({
             "path": path, "line": line, "split": checks.split_of(near.row), "other_path": other_path,
