@@ -6,6 +6,10 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -18,6 +22,7 @@ from finetune.data.chunks import CHUNK_BYTES, cut
 from finetune.data.scanning import ChunkScanner
 from finetune.errors import OK, StorageFault
 
+HERE = Path(__file__).resolve().parent.parent
 PLAIN = [
     "where is my parcel",
     "請問我的包裹在哪裡",
@@ -168,3 +173,85 @@ def test_written_records_are_those_a_json_encoder_writes(make_project):
     for path in (project.paths.train, project.paths.valid, project.paths.test):
         for line in path.read_bytes().splitlines():
             assert msgspec.json.encode(msgspec.json.decode(line)) == line
+
+
+def test_hash_seed_locale_and_time_zone_change_no_byte(make_project, tmp_path):
+    rows = [{key: value for key, value in row.items() if key in ("input", "label")} for row in many(24_000)]
+    labels: dict[str, str] = {}
+    for row in rows:  # the same label for the same input, so that everything is converted
+        row["label"] = labels.setdefault(" ".join(row["input"].lower().split()), row["label"])
+    written = []
+    for number, environment in enumerate(
+        ({"PYTHONHASHSEED": "1", "LC_ALL": "C", "TZ": "Asia/Taipei"}, {"PYTHONHASHSEED": "2", "LANG": "zh_TW.UTF-8"})
+    ):
+        project = make_project(rows=rows, root=tmp_path / str(number))
+        assert (project.paths.raw / "rows.jsonl").stat().st_size > survey.PARALLEL_FROM_BYTES
+        for script in ("01_validate_data.py", "02_convert_format.py"):
+            command = [sys.executable, str(HERE / "scripts" / script), "--project", str(project.paths.root)]
+            done = subprocess.run(
+                command, capture_output=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(HERE), **environment}
+            )
+            assert done.returncode == OK, done.stderr.decode(errors="replace")[-2000:]
+        paths = project.paths
+        files = (paths.train, paths.valid, paths.test, paths.data_plan, paths.data_report_json, paths.data_report_html)
+        written.append([file.read_bytes() for file in files])
+    assert written[0] == written[1]
+
+
+def test_rows_keep_ids_and_splits_whatever_file_they_lie_in(make_project, tmp_path):
+    rows, found = [row for row in many(600) if "id" not in row], []
+    labels: dict[str, str] = {}
+    for row in rows:
+        row["label"] = labels.setdefault(" ".join(row["input"].lower().split()), row["label"])
+        row.pop("group", None)
+    for number, (first, second) in enumerate((("a", "b"), ("b", "a"))):
+        project = make_project(rows=rows[:200], root=tmp_path / str(number))
+        (project.paths.raw / "rows.jsonl").rename(project.paths.raw / f"{first}.jsonl")
+        lines = [json.dumps(row, ensure_ascii=False) + "\n" for row in rows[200:]]
+        (project.paths.raw / f"{second}.jsonl").write_text("".join(lines), encoding="utf-8")
+        assert stage.convert(project) == OK
+        splits = {}
+        for name in ("train", "valid", "test"):
+            for line in getattr(project.paths, name).read_bytes().splitlines():
+                record = msgspec.json.decode(line)
+                splits[record["id"]] = (name, " ".join(record["messages"][1]["content"].lower().split()))
+        found.append(splits)
+    assert found[0] == found[1]
+
+
+SLEEPER = """
+import sys, time
+from finetune.data.workers import workers
+
+def nap(_, piece):
+    time.sleep(60 if piece else 0)
+    return piece
+
+with workers(lambda: None, True) as run:
+    for piece in run(nap, range(4)):
+        print(piece, flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one process does everything")
+def test_no_process_outlives_a_killed_parent():
+    command = [sys.executable, "-c", SLEEPER]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(HERE)})
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"0\n"  # they run now
+    children = [int(pid) for pid in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()]
+    assert children or len(os.sched_getaffinity(0)) == 1
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(_runs(pid) for pid in children):
+        assert time.monotonic() < deadline, "a worker waits for a parent that is gone"
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -71,8 +71,8 @@ class Band(msgspec.Struct, frozen=True):
         """Split code and hash of every row."""
         splits, hashes = bytearray(), array("I")
         for start, rows in self.blocks:
-            splits += os.pread(self.descriptor, rows, start)
-            hashes.frombytes(os.pread(self.descriptor, 4 * rows, start + rows + 4 * rows * self.number))
+            splits += _read_at(self.descriptor, rows, start)
+            hashes.frombytes(_read_at(self.descriptor, 4 * rows, start + rows + 4 * rows * self.number))
         return bytes(splits), hashes
 
     def shared(self) -> bytes:
@@ -92,6 +92,13 @@ class Band(msgspec.Struct, frozen=True):
         for row in () if not hits else compress(range(len(hashes)), map(hits.__contains__, hashes)):
             found.extend((hashes[row], row))
         return found.tobytes()
+
+
+def _read_at(descriptor: int, size: int, start: int) -> bytes:
+    if hasattr(os, "pread"):
+        return os.pread(descriptor, size, start)
+    os.lseek(descriptor, start, os.SEEK_SET)  # Windows, where one process does everything
+    return os.read(descriptor, size)
 
 
 def search_band(_: object, band: Band) -> bytes:

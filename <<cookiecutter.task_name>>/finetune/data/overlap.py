@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from finetune.console import progress
 from finetune.data.chat_format import ChatRecord
 from finetune.data.chunks import Chunk, cut
 from finetune.data.splits import SPLITS
-from finetune.data.survey import PARALLEL_FROM_BYTES
+from finetune.data.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
 from finetune.data.text_rules import input_key, normalise_all
 from finetune.data.workers import workers
 from finetune.errors import Problems
@@ -36,8 +37,11 @@ def _are_apart(files: Mapping[str, Path]) -> bool:
     known: set[int] = set()
     mine: set[int] = set()
     split = ""
-    with workers(lambda: None, sum(chunk.size for chunk in chunks) >= PARALLEL_FROM_BYTES) as run:
-        for chunk, keys in zip(chunks, run(_input_keys, chunks), strict=True):
+    size = sum(chunk.size for chunk in chunks)
+    with workers(lambda: None, size >= PARALLEL_FROM_BYTES) as run:
+        found = run(_input_keys, chunks)
+        found = progress(found, "last look", total=len(chunks)) if size >= PROGRESS_FROM_BYTES else found
+        for chunk, keys in zip(chunks, found, strict=True):
             if chunk.name != split:
                 known |= mine
                 mine, split = set(), chunk.name

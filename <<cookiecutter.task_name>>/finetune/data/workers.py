@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import multiprocessing
 import os
@@ -21,6 +22,7 @@ Result = TypeVar("Result")
 Map = Callable[[Callable[[Any, Piece], Result], Iterable[Piece]], Iterator[Result]]
 _WAITING = 3
 """Pieces a process: enough that none waits for work, few enough that unread results stay small."""
+_PR_SET_PDEATHSIG = 1
 _state: Any = None
 
 
@@ -37,7 +39,7 @@ def workers(make_state: Callable[[], Any], parallel: bool) -> Iterator[Map[Any, 
         yield lambda function, pieces: (function(state, piece) for piece in pieces)
         return
     context = multiprocessing.get_context("fork")
-    with ProcessPoolExecutor(cores, mp_context=context, initializer=_start, initargs=(make_state,)) as pool:
+    with ProcessPoolExecutor(cores, mp_context=context, initializer=_start, initargs=(make_state, os.getpid())) as pool:
         yield lambda function, pieces: _ordered(pool, cores, function, pieces)
 
 
@@ -58,12 +60,20 @@ def _ordered(pool: ProcessPoolExecutor, cores: int, function: Callable[..., Any]
             future.cancel()
 
 
-def _start(make_state: Callable[[], Any]) -> None:
+def _start(make_state: Callable[[], Any], parent: int) -> None:
     global _state
+    _end_with(parent)
     gc.disable()  # what is made here holds no cycles, and looking for some costs a tenth of the time
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # one thread a core in all
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends the work in order
     _state = make_state()
+
+
+def _end_with(parent: int) -> None:
+    """Have Linux end this process with its parent: an idle one would wait for ever for a parent that was killed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _call(function: Callable[[Any, Any], Any], piece: Any) -> Any:
