@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from finetune.config.benchmark import Splits
 from finetune.data.records import Record
@@ -32,7 +33,7 @@ def assign(key: bytes, splits: Splits) -> str:
 
     The test set takes the lowest numbers, so a change of the validation share alone leaves it as it is.
     """
-    return SPLITS[Assignment(splits).of_key(key)]
+    return SPLITS[_assignment(splits).of_key(key)]
 
 
 class Assignment:
@@ -54,6 +55,12 @@ class Assignment:
         return 2 if digest < self._test else 1 if digest < self._other else 0
 
 
+@lru_cache(maxsize=4)
+def _assignment(splits: Splits) -> Assignment:
+    return Assignment(splits)
+
+
+@lru_cache(maxsize=64)
 def _first_digest(share: float) -> bytes:
     """Where the digests begin whose first 8 bytes, as a number in [0, 1), are not below `share`."""
     low, high = 0, 2**64
@@ -81,11 +88,11 @@ def find_salt(keys: Mapping[bytes, Iterable[str]], classes: Iterable[str], split
     totals = Counter(name for names in keys.values() for name in names)
     best: tuple[float, str] | None = None
     for number in range(1, _SALTS_TRIED + 1):
-        candidate = splits.model_copy(update={"salt": str(number)})
+        assignment = Assignment(splits.model_copy(update={"salt": str(number)}))
         found = Counter[tuple[str, str]]()
         sizes = dict.fromkeys(SPLITS, 0)
         for key, names in keys.items():
-            split = assign(key, candidate)
+            split = SPLITS[assignment.of_key(key)]
             sizes[split] += 1
             found.update((name, split) for name in names)
         if wanted <= found.keys():
