@@ -8,7 +8,9 @@ import pytest
 from conftest import raw_rows
 
 from finetune.data.checks import Checks
+from finetune.data.splits import assign
 from finetune.data.survey import survey
+from finetune.data.text_rules import input_key
 from finetune.errors import Problems
 
 
@@ -135,3 +137,21 @@ def test_imbalance_above_the_limit_follows_the_policy(make_project, policy, code
 def test_imbalance_at_the_limit_is_no_problem(make_project):
     rows = raw_rows("classification") + [{"input": f"more {n}", "label": "billing"} for n in range(40)]
     assert check(make_project(rows=rows))[1].all == []
+
+
+def test_a_class_that_chance_did_not_spread_is_named_with_its_share_and_groups_excuse_it(make_project):
+    project = make_project()
+    drawn: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
+    for number in range(1000):
+        text = f"bill {number} of account {number * 7} is wrong"
+        drawn[assign(b"input\0" + input_key(text), project.benchmark.splits)].append(text)
+    texts = [*drawn["train"][:58], *drawn["valid"][:1], *drawn["test"][:1]]
+    even = [row for row in raw_rows("classification", 150) if row["label"] != "billing"]
+    rows = [*({"input": text, "label": "billing"} for text in texts), *even]
+    checks, problems = check(make_project(rows=rows))
+    assert {p.code for p in problems.all} == {"W136"}
+    assert any('"billing" has 96.7% of its rows in train, splits.train is 0.6' in p.message for p in problems.all)
+    assert all("set splits.salt" in p.fix for p in problems.all)
+    assert {name for name, *_ in checks.uneven()} == {"billing"}
+    grouped = [row | {"group": row["input"]} if row["input"] == texts[0] else row for row in rows]
+    assert "W136" not in {p.code for p in check(make_project(rows=grouped))[1].all}
