@@ -19,7 +19,10 @@ from finetune.data.splits import SPLITS
 
 _COMPARED = 16
 """Rows of a bucket that one row is compared with. A larger bucket is boilerplate, which the other bands tell apart."""
+_TRIED = 64
+"""Rows that one row is compared with in all: what boilerplate alone has in common must not take for ever."""
 _KEPT_SETS = 20_000
+_KEPT_PAIRS = 1_000_000
 _LISTED = 2_000_000
 """Rows whose hashes are unpacked: quicker, at 40 bytes a row in each process."""
 _SELECT = [bytes(code == split for code in range(256)) for split in range(len(SPLITS))]
@@ -120,6 +123,7 @@ class NearSearch:
         self._pair_set = lru_cache(maxsize=_KEPT_SETS)(pair_set)
         self._found: dict[int, Near] = {}
         self._apart: set[int] = set()
+        self._tried = bytearray(len(split_of))
 
     def add(self, shared: bytes) -> None:
         """What `Band.shared` found in one band."""
@@ -146,10 +150,15 @@ class NearSearch:
             pair = row << 32 | other
             if pair in self._apart or self._key_of(row) == self._key_of(other):
                 continue
+            if self._tried[row] == _TRIED:
+                return
             score = similarity(self._pair_set(row), self._pair_set(other))
             if score >= THRESHOLD:
                 self._found[row] = Near(row, other, score)
                 return
+            self._tried[row] += 1
+            if len(self._apart) == _KEPT_PAIRS:
+                self._apart.clear()
             self._apart.add(pair)
 
     def found(self) -> list[Near]:
