@@ -22,8 +22,8 @@ from finetune.github.runner import set_output
 
 VERSION = 1
 """Raised when what goes into a fingerprint changes, so that no older run is taken for a new one."""
-CODE = ("config", "data", "training", "evaluation")
-"""Folders of finetune/ that steps 02 to 04 import from, beside the modules in finetune/ itself."""
+CODE = ("config", "data", "training", "evaluation", "templates")
+"""Folders of finetune/ that steps 02 to 04 import from or read, beside the modules in finetune/ itself."""
 STEPS = ("scripts/02_convert_format.py", "scripts/03_train.py", "scripts/04_evaluate.py")
 """What the training job calls."""
 NOT_TRAINED = {"checks", "logging_steps", "checkpoints"}
