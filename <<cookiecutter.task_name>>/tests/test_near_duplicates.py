@@ -36,7 +36,7 @@ def test_case_spacing_punctuation_and_width_make_no_difference(text):
 
 
 @given(st.integers(9, 60), st.randoms(use_true_random=False))
-def test_one_word_in_ten_may_differ_and_one_in_five_may_not(count, draw):
+def test_one_word_in_ten_may_differ_and_a_third_may_not_be_missing(count, draw):
     words = [f"w{number}" for number in range(count)]
 
     def changed(number: int) -> str:
@@ -44,8 +44,7 @@ def test_one_word_in_ten_may_differ_and_one_in_five_may_not(count, draw):
         return " ".join("other" if place in places else word for place, word in enumerate(words))
 
     assert score(" ".join(words), changed(max(1, count // 10))) >= THRESHOLD
-    if count >= 20:
-        assert score(" ".join(words), " ".join(words[: -count // 3])) < THRESHOLD or count < 20
+    assert score(" ".join(words), " ".join(words[: -count // 3])) < THRESHOLD
 
 
 def test_texts_of_one_topic_are_no_near_duplicates():
