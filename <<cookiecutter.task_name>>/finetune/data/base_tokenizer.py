@@ -85,9 +85,6 @@ class BaseTokenizer:
     def _compiled(self) -> Any:
         return _environment().from_string(self.template)
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return BaseTokenizer, (self.folder,)  # a compiled template does not travel to another process
-
 
 def _environment() -> Any:
     """Sandboxed like transformers' own (utils/chat_template_utils.py): a template is code from a model repository."""

@@ -54,6 +54,3 @@ class PlainTokenizer:
         tokenizer.no_truncation()  # what the file says about both is for other uses
         tokenizer.no_padding()
         return tokenizer
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"_base": self._base}  # a million merges are read again sooner than they are copied

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import sys
 from array import array
 from collections import Counter
@@ -17,7 +16,7 @@ from finetune.data.chunks import Chunk
 from finetune.data.identities import answer_hash
 from finetune.data.languages import Languages
 from finetune.data.near_duplicates import band_hashes
-from finetune.data.records import Layout, LineReader, split_lines
+from finetune.data.records import Layout, LineReader
 from finetune.data.row_checks import RowChecks
 from finetune.data.screens import Screen
 from finetune.data.splits import SPLITS, Assignment, key_of_split
@@ -116,8 +115,7 @@ class ChunkScanner:
 
     def _odd(self, chunk: Chunk, line: bytes, number: int, start: int, layout: Layout) -> Any:
         place = chunk.first_line + number
-        whole, _ = next(split_lines(io.BytesIO(line)))  # an overlong line is cut
-        stripped = layout.strip(whole, place)
+        stripped = layout.strip(line, place)
         row = stripped and self._lines.read(stripped, chunk.name, place, chunk.offset + start)
         if row:
             self._checks.add(row, chunk.name, place)

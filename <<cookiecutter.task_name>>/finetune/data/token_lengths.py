@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any
 
 from finetune.config.task import TaskDefinition
 from finetune.config.training import TrainingConfig
@@ -40,7 +39,7 @@ def too_long(prompt: int, answer: int, limit: int) -> tuple[str, str] | None:
 
 
 class TokenLengths:
-    """Checks rows one by one. Travels to other processes without its vocabulary, which is read there when needed.
+    """Checks rows one by one and counts what it found: rows `tokenised`, `over` the limit, and the `longest` in tokens.
 
     `budget_bytes`: a row whose input and completion have at most so many UTF-8 bytes together never exceeds
     max_length, whatever they say; below zero where every row has to be tokenised. `check` need not be called for it.
@@ -128,15 +127,3 @@ class TokenLengths:
         before, after, end = self._around
         pieces: Sequence[str] = (before + text + after, completion + end)
         return all(piece.isascii() or unicodedata.is_normalized("NFC", piece) for piece in pieces)
-
-    def merge(self, other: TokenLengths) -> None:
-        """Add what another process counted."""
-        self.tokenised, self.over = self.tokenised + other.tokenised, self.over + other.over
-        self.longest = max(self.longest, other.longest)
-
-    def facts(self) -> dict[str, Any]:
-        """For the data report. `longest` is the most tokens of a tokenised row; the others are within the limit."""
-        return {
-            "status": "done", "limit": self.limit, "template": self.template, "tokenised": self.tokenised,
-            "over": self.over, "longest": self.longest,
-        }  # fmt: skip
