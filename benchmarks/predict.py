@@ -2,8 +2,8 @@
 
     python benchmarks/predict.py REPOSITORY [--rows 5000] [--peer-rows 5000] [--texts FILE] [--dtype bf16|fp32]
 
-REPOSITORY is a baked task repository after `make merge`. Its raw rows, varied, are the texts, or the lines of FILE. Both
-sides run in a process of their own, with the batch size of benchmark_config.yaml; the seconds start when the model is
+REPOSITORY is a baked task repository after `make merge`. Its raw rows, varied, are the texts, or the lines of FILE.
+Both sides run in a process of their own, with the batch size of benchmark_config.yaml; the seconds start when the model is
 loaded, and end with the last answer: on our side that includes writing it to the disk. Where an answer differs, the
 prompt is asked once more, alone, without padding: that says which side the batch has led astray.
 """
@@ -145,9 +145,8 @@ def main() -> int:
         other = run_side("pipeline", arguments, fewer, Path(folder))
         pace = len(texts) / own["seconds"] / (len(fewer) / other["seconds"])
         unlike = [i for i in range(len(fewer)) if own["answers"][i].strip() != other["answers"][i].strip()]
-        print(
-            f"{pace:.2f} times the pipeline's rows a second; {len(fewer) - len(unlike)} of {len(fewer)} answers equal"
-        )
+        equal = f"{len(fewer) - len(unlike)} of {len(fewer)} answers equal"
+        print(f"{pace:.2f} times the pipeline's rows a second; {equal}")
         if unlike:
             alone = run_side("alone", arguments, [fewer[i] for i in unlike], Path(folder))["answers"]
             mine = sum(own["answers"][i].strip() == text.strip() for i, text in zip(unlike, alone, strict=True))

@@ -126,9 +126,7 @@ def test_a_text_file_has_one_text_a_line(
 ) -> None:
     project = ready(make_project, task={"input": {"field": "text"}})
     backend, source = scripted(said("billing")), tmp_path / "in.txt"
-    source.write_bytes(
-        b'\xef\xbb\xbffirst\r\n\r\n{"input": "x"}\r\n\r\n  \xe5\x8c\x85\xe8\xa3\xb9 two\xe2\x80\xa8lines'
-    )
+    source.write_text('\ufefffirst\r\n\r\n{"input": "x"}\r\n\r\n  包裹 two\u2028lines', encoding="utf-8", newline="")
     predict(project, str(source), str(tmp_path / "out.jsonl"))
     rows = read(tmp_path / "out.jsonl")
     assert [row["text"] for row in rows] == backend.asked == ["first", '{"input": "x"}', "  包裹 two\u2028lines"]
@@ -214,7 +212,7 @@ def test_no_model_at_all_names_the_step_and_the_other_kind_of_run(
         predict(smoke, jsonl(tmp_path / "in.jsonl", texts(1)), str(tmp_path / "out.jsonl"))
     assert "run scripts/03_train.py --smoke first" in caught.value.fix and "leave --smoke out" in caught.value.fix
     project.paths.adapter.rename(tmp_path / "away")
-    with pytest.raises(FinetuneError, match="no adapter in models/adapter. Fix: run scripts/03_train.py first$"):
+    with pytest.raises(FinetuneError, match=r"no adapter in models/adapter\. Fix: run scripts/03_train\.py first$"):
         predict(project, str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"))
 
 

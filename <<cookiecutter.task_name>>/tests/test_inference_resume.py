@@ -192,11 +192,11 @@ def test_a_part_of_another_run_is_refused_and_kept(project: Any, tmp_path: Path)
     _stop_after(project, source, out, [b'{"input":"x"}\n'] * 8)
     jsonl(tmp_path / "in.jsonl", texts(21))
     kept = part.read_bytes()
-    with pytest.raises(FinetuneError, match="E445 .*changed: the input"):
+    with pytest.raises(FinetuneError, match=r"E445 .*changed: the input"):
         predict(project, source, str(out))
     assert part.read_bytes() == kept
     (tmp_path / "out.jsonl.part.json").unlink()
-    with pytest.raises(FinetuneError, match="E445 .*no manifest"):
+    with pytest.raises(FinetuneError, match=r"E445 .*no manifest"):
         predict(project, source, str(out))
     assert part.read_bytes() == kept
     predict(project, source, str(out), force=True)

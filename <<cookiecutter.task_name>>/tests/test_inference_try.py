@@ -58,7 +58,8 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> None:
             "  base model    I think hello   (none of the labels, confidence 0.88, cut at output.max_new_tokens)",
         ]),
         ("extraction", [
-            "hello", "  adapter       product: lamp", "                quantity: 2", "                (confidence 0.88)",
+            "hello",
+            "  adapter       product: lamp", "                quantity: 2", "                (confidence 0.88)",
             "  base model    product: lamp", "                quantity: 2",
             "                (confidence 0.88, cut at output.max_new_tokens)",
         ]),
