@@ -3,9 +3,9 @@
     python benchmarks/predict.py REPOSITORY [--rows 5000] [--peer-rows 5000] [--texts FILE] [--dtype bf16|fp32]
 
 REPOSITORY is a baked task repository after `make merge`. Its raw rows, varied, are the texts, or the lines of FILE.
-Both sides run in a process of their own, with the batch size of benchmark_config.yaml; the seconds start when the model is
-loaded, and end with the last answer: on our side that includes writing it to the disk. Where an answer differs, the
-prompt is asked once more, alone, without padding: that says which side the batch has led astray.
+Both sides run in a process of their own, with the batch size of benchmark_config.yaml; the seconds start when the
+model is loaded, and end with the last answer: on our side that includes writing it to the disk. Where an answer
+differs, the prompt is asked once more, alone, without padding: that says which side the batch has led astray.
 """
 
 from __future__ import annotations
