@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -114,7 +115,11 @@ def test_what_is_odd_is_counted(
     scripted(said("billing"), said("nonsense", confidence=None), said("bil", finished=False))
     predict(project, jsonl(tmp_path / "in.jsonl", texts(9)), str(tmp_path / "out.jsonl"))
     told = capsys.readouterr().err
-    assert "3 rows cut at output.max_new_tokens" in told and "9 rows, 9 of them now" in told
+    assert (
+        "3 rows cut at output.max_new_tokens" in told
+        and "9 rows, " in told
+        and "3 rows with an answer that cannot be read" in told
+    )
     assert [row["prediction"]["confidence"] for row in read(tmp_path / "out.jsonl")] == [0.5, None, 0.5] * 3
     manifest = json.loads((tmp_path / "out.jsonl.manifest.json").read_text())
     assert manifest["facts"]["valid"] == 3 and manifest["facts"]["finished"] == 6
@@ -360,3 +365,14 @@ def test_rows_that_training_would_not_have_are_answered_and_said(
     told = capsys.readouterr().err
     assert "in.jsonl:2: W440 2 rows with more than input.max_chars (400) characters" in told
     assert "in.jsonl:3: W441 1 row with invisible or bidirectional characters" in told and len(backend.asked) == 4
+
+
+def test_nothing_imports_inference_and_it_imports_nothing_from_its_right() -> None:
+    package = Path(__file__).parents[1] / "finetune"
+    right = ("export", "hub", "evidence", "github", "checklist")
+    for file in package.rglob("*.py"):
+        imported = re.findall(r"^\s*(?:from|import) finetune\.(\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        if file.parent.name == "inference":
+            assert not set(imported) & set(right), file.name
+        else:
+            assert "inference" not in imported, file.name

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from finetune.config.project import Project
 from finetune.console import resolved
-from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
+from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer, tokenizer_on_disk
 from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, artefact_path, gguf_path
 from finetune.paths import Paths
@@ -72,17 +72,18 @@ def context(project: Project, artefact: str) -> int | None:
 def tokenizer_files(project: Project, artefact: str) -> BaseTokenizer | None:
     """The tokenizer files all artefacts share; None where none of them is on this disk as tokenizer.json."""
     found = find_base_tokenizer(project)
-    if found:
+    if found or artefact not in TRANSFORMERS:
         return found
-    folders = [project.paths.merged]
-    if artefact in (ZERO_SHOT, ADAPTER):
-        folders.insert(0, _model_folder(project, artefact))
-    return next((BaseTokenizer(folder) for folder in folders if (folder / "tokenizer.json").is_file()), None)
+    folder = _model_folder(project, artefact)
+    return BaseTokenizer(folder) if (folder / "tokenizer.json").is_file() else None
 
 
 def _model_folder(project: Project, artefact: str) -> Path:
     if artefact == MERGED:
         return project.paths.merged
+    base = tokenizer_on_disk(project)  # resolving it would read a local model's weights for its fingerprint
+    if base and (base.folder / "config.json").is_file():
+        return base.folder
     from finetune.training.base_model import resolve_base
 
     return resolve_base(project).path

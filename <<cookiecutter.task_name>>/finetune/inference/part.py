@@ -23,8 +23,8 @@ Inputs = Mapping[str, str]
 class Part:
     """The files of one output; `open` decides whether there is something to go on with."""
 
-    def __init__(self, out: Path, window: int) -> None:
-        self.out, self._window = out, window
+    def __init__(self, out: Path, window: int, shown: str) -> None:
+        self.out, self._window, self.shown = out, window, shown
         self.path = out.with_name(out.name + ".part")
         self._record = out.with_name(out.name + ".part.json")
         self.manifest = out.with_name(out.name + ".manifest.json")
@@ -53,13 +53,13 @@ class Part:
         record = provenance.read_manifest(self._record)
         if self.path.exists() and self.path.stat().st_size and (record is None or record["inputs"] != dict(inputs)):
             raise FinetuneError(
-                f"{self.path} holds answers of another run ({_difference(record, inputs)})",
+                f"{self.shown}.part holds answers of another run ({_difference(record, inputs)})",
                 "finish that run, name another OUT, or give --force to begin anew", "E445",
             )  # fmt: skip
         if self.out.exists():
             made = provenance.read_manifest(self.manifest)
             raise FinetuneError(
-                f"{self.out} is there already, and not what this run writes ({_difference(made, inputs)})",
+                f"{self.shown} is there already, and not what this run writes ({_difference(made, inputs)})",
                 "name another OUT, or give --force to replace it when the new one is whole", "E444",
             )  # fmt: skip
 
@@ -67,7 +67,7 @@ class Part:
         """Begin, or go on; returns how many rows are answered already. Raises FinetuneError (E446) while in use."""
         file = open(self.path, "r+b" if self.path.exists() else "x+b")  # noqa: SIM115
         try:
-            _lock(file, self.path)
+            _lock(file, f"{self.shown}.part")
             done = offset = 0
             if self.rows_of(inputs) == rows:
                 done, offset = self._whole(file, rows)
@@ -127,11 +127,11 @@ def _difference(made: dict[str, Any] | None, inputs: Inputs) -> str:
     return f"changed: {', '.join(other)}" if other else "it was changed by hand"
 
 
-def _lock(file: BinaryIO, path: Path) -> None:
+def _lock(file: BinaryIO, shown: str) -> None:
     with contextlib.suppress(ImportError):  # no such locks on Windows
         import fcntl
 
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise FinetuneError(f"another run is writing {path}", "let it end, or name another OUT", "E446") from None
+            raise FinetuneError(f"another run is writing {shown}", "let it end, or name another OUT", "E446") from None

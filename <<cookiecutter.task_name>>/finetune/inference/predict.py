@@ -23,7 +23,7 @@ from finetune.inference.answers import FIELD, Answer, answer_of, output_line
 from finetune.inference.artefacts import choose, shown_path
 from finetune.inference.checks import Oddities, TextChecks
 from finetune.inference.part import Part
-from finetune.inference.source import STDIN, AskedRow, Source, open_source
+from finetune.inference.source import HOW, STDIN, AskedRow, Source, open_source
 
 WINDOW = 256
 """Rows between two writes to the disk: what a killed run loses at most."""
@@ -41,9 +41,11 @@ def predict(
     Raises FinetuneError (E401, E440, E441, E443 to E447) and what the artefact's backend raises.
     """
     name = choose(project, artefact)
+    if not source:
+        raise FinetuneError("no input is named", HOW, "E440")
     out = _output(project, output)
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = Part(out, WINDOW)
+    part = Part(out, WINDOW, output)
     given = Path(source)
     if source != STDIN and given.exists() and any(file.exists() and file.samefile(given) for file in part.files):
         raise FinetuneError(f"{source} is input and output at once", "name another OUT", "E443")
@@ -58,7 +60,7 @@ def predict(
 def _answer(project: Project, artefact: str, source: Source, part: Part, force: bool) -> int:
     inputs = _inputs(project, artefact, source)
     if part.is_done(inputs):
-        say(f"{part.out} is up to date")
+        say(f"{part.shown} is up to date")
         return OK
     part.refuse_foreign(inputs, force)
     rows = part.rows_of(inputs)
@@ -82,7 +84,7 @@ def _answer(project: Project, artefact: str, source: Source, part: Part, force: 
     facts = _count(part.path)
     kept = {"artefact": artefact, **facts, "environment": provenance.environment(project.paths.root)}
     part.finish(inputs, kept)
-    _show(project, part.out, facts, rows - done, seconds)
+    _show(project, part.shown, facts, rows - done, seconds)
     return OK
 
 
@@ -182,15 +184,16 @@ def _count(path: Path) -> dict[str, Any]:
     return facts | {"answers": dict(answers.most_common(_SHOWN_ANSWERS))}
 
 
-def _show(project: Project, out: Path, facts: dict[str, Any], answered: int, seconds: float) -> None:
+def _show(project: Project, out: str, facts: dict[str, Any], answered: int, seconds: float) -> None:
     if project.task.task_type == "classification":
-        table("Answers", ("label", "rows"), [*facts["answers"].items(), ("(no label)", facts["rows"] - facts["valid"])])
-    elif facts["valid"] < facts["rows"]:
+        table("Answers", ("label", "rows"), facts["answers"].items())
+    if facts["valid"] < facts["rows"]:
         say(f"  {_rows(facts['rows'] - facts['valid'])} with an answer that cannot be read (valid: false)")
     if facts["finished"] < facts["rows"]:
         say(f"  {_rows(facts['rows'] - facts['finished'])} cut at output.max_new_tokens (finished: false)")
-    speed = f", {answered} of them now, {answered / max(seconds, 1e-9):.1f} rows a second" if answered else ""
-    say(f"{out}: {_rows(facts['rows'])}{speed}")
+    now = "" if answered == facts["rows"] else f", {answered} of them now"
+    speed = f", {answered / max(seconds, 1e-9):.1f} rows a second" if answered else ""
+    say(f"{out}: {_rows(facts['rows'])}{now}{speed}")
 
 
 def _rows(count: int) -> str:

@@ -27,7 +27,7 @@ from finetune.inference.checks import Report, TextChecks
 
 STDIN = "-"
 FORMATS = ("jsonl", "txt")
-_HOW = "python scripts/predict.py IN OUT.jsonl; IN is a .jsonl, a .txt with one text a line, or - (standard input)"
+HOW = "make predict IN=… OUT=….jsonl, where IN is a .jsonl, a .txt with one text a line, or - (standard input)"
 _BLOCK = 1024 * 1024
 
 
@@ -142,8 +142,6 @@ def open_source(given: str, form: str | None, folder: Path) -> Source:
     """
     if form is not None and form not in FORMATS:
         raise FinetuneError(f"there is no format {form[:20]!r}", f"one of {', '.join(FORMATS)}", "E440")
-    if not given:
-        raise FinetuneError("no input is named", _HOW, "E440")
     if given == STDIN:
         say("  reading standard input to its end")
         file, name = _spooled(sys.stdin.buffer, folder), "standard input"
@@ -163,9 +161,9 @@ def _opened(path: Path, folder: Path) -> BinaryIO:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise FinetuneError(f"there is no file {path}", _HOW, "E440") from None
+        raise FinetuneError(f"there is no file {path}", HOW, "E440") from None
     if stat.S_ISDIR(mode):
-        raise FinetuneError(f"{path} is a folder", _HOW, "E440")
+        raise FinetuneError(f"{path} is a folder", HOW, "E440")
     file = open(path, "rb")  # noqa: SIM115 - it stays open for as long as its rows are answered
     if stat.S_ISREG(mode):
         return file
@@ -187,7 +185,7 @@ def _format(given: str, head: bytes) -> str:
     if given != STDIN and suffix in (".jsonl", ".txt"):
         return suffix[1:]
     if suffix in (".csv", ".tsv", ".json", ".xlsx", ".ods", ".parquet"):
-        raise FinetuneError(f"{suffix} files are not read: {given}", f"{_HOW}; or say --format", "E440")
+        raise FinetuneError(f"{given}: {suffix} files are not read", HOW, "E440")
     form = "jsonl" if head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") else "txt"
     resolved("format", form, "the first line starts with {" if form == "jsonl" else "the first line is no JSON object")
     return form
