@@ -41,17 +41,27 @@ def varied(project: Any, count: int) -> list[str]:
     return list(found)
 
 
+def clocks() -> tuple[float, float]:
+    """Wall time and the CPU time of all threads, in seconds; the second one counts also on a busy machine."""
+    return time.perf_counter(), time.process_time()
+
+
+def since(began: tuple[float, float]) -> dict[str, Any]:
+    wall, cpu = clocks()
+    return {"seconds": wall - began[0], "cpu_seconds": cpu - began[1]}
+
+
 def ours(project: Any, texts: list[str]) -> dict[str, Any]:
     """predict() on a file; the clock starts when the backend is there."""
     from finetune.inference import predict
 
-    began = 0.0
+    began = (0.0, 0.0)
     load = predict.open_backend
 
     def timed(*arguments: Any) -> Any:
         nonlocal began
         backend = load(*arguments)
-        began = time.perf_counter()
+        began = clocks()
         return backend
 
     predict.open_backend = timed
@@ -60,9 +70,9 @@ def ours(project: Any, texts: list[str]) -> dict[str, Any]:
         field = project.task.input.field
         source.write_text("".join(json.dumps({field: text}) + "\n" for text in texts), encoding="utf-8")
         predict.predict(project, str(source), str(out), "merged")
-        seconds = time.perf_counter() - began
+        spent = since(began)
         rows = [json.loads(line)["prediction"] for line in out.read_text(encoding="utf-8").split("\n") if line]
-    return {"seconds": seconds, "answers": [row["text"] for row in rows], "confidence": [r["confidence"] for r in rows]}
+    return spent | {"answers": [row["text"] for row in rows], "confidence": [row["confidence"] for row in rows]}
 
 
 def peer(project: Any, texts: list[str], batch_size: int) -> dict[str, Any]:
@@ -79,14 +89,13 @@ def peer(project: Any, texts: list[str], batch_size: int) -> dict[str, Any]:
     if pipe.tokenizer.pad_token is None:
         pipe.tokenizer.pad_token = pipe.tokenizer.eos_token
     options = template_options(project.training)
-    began = time.perf_counter()
+    began = clocks()
     answers = pipe(
         [prompt_messages(project.task, text) for text in texts], batch_size=batch_size, do_sample=False,
         max_new_tokens=project.task.output.max_new_tokens, return_full_text=False,
         **({"tokenizer_encode_kwargs": options} if options else {}),
     )  # fmt: skip
-    seconds = time.perf_counter() - began
-    return {"seconds": seconds, "answers": [answer[0]["generated_text"] for answer in answers]}
+    return since(began) | {"answers": [answer[0]["generated_text"] for answer in answers]}
 
 
 def one(arguments: argparse.Namespace) -> None:
@@ -113,7 +122,8 @@ def run_side(side: str, arguments: argparse.Namespace, texts: list[str], folder:
     command = [sys.executable, __file__, str(arguments.repository), "--side", side, "--given", str(given)]
     subprocess.run([*command, "--result", str(result), "--dtype", arguments.dtype or ""], check=True)
     found = json.loads(result.read_text(encoding="utf-8"))
-    print(f"{side:9} {len(texts):6} rows {found['seconds']:8.1f} s {len(texts) / found['seconds']:8.1f} rows/s")
+    wall, cpu = found["seconds"], found["cpu_seconds"]
+    print(f"{side:9} {len(texts):6} rows {wall:8.1f} s {len(texts) / wall:8.1f} rows/s {cpu:8.1f} CPU s", flush=True)
     return found
 
 
@@ -145,6 +155,8 @@ def main() -> int:
         other = run_side("pipeline", arguments, fewer, Path(folder))
         pace = len(texts) / own["seconds"] / (len(fewer) / other["seconds"])
         unlike = [i for i in range(len(fewer)) if own["answers"][i].strip() != other["answers"][i].strip()]
+        work = other["cpu_seconds"] / len(fewer) / (own["cpu_seconds"] / len(texts))
+        print(f"CPU seconds a row: {work:.2f} times fewer")
         equal = f"{len(fewer) - len(unlike)} of {len(fewer)} answers equal"
         print(f"{pace:.2f} times the pipeline's rows a second; {equal}")
         if unlike:
