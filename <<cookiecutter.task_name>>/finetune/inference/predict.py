@@ -25,7 +25,7 @@ from finetune.inference.checks import Oddities, TextChecks
 from finetune.inference.part import Part
 from finetune.inference.source import HOW, STDIN, AskedRow, Source, open_source
 
-WINDOW = 256
+WINDOW = 128
 """Rows between two writes to the disk: what a killed run loses at most."""
 _SHOWN_ANSWERS = 20
 
