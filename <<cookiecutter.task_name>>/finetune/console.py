@@ -43,6 +43,13 @@ def say(text: str) -> None:
     _err.print(Text(_harmless(text)))
 
 
+def answer(text: str) -> None:
+    """One line on standard output: what the command was asked for. Harmless as in `say`, in whatever encoding."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    sys.stdout.write(_harmless(text).encode(encoding, "backslashreplace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
 def resolved(name: str, value: object, reason: str) -> None:
     """Announce a value the step chose, and why: `dtype=bfloat16 (the CPU has avx512_bf16)`."""
     say(f"  {name}={value} ({reason})")

@@ -81,13 +81,13 @@ def _is_readable(path: Path, place: str, problems: Problems) -> bool:
         return False
     with open(path, "rb") as file:
         head = file.read(64)
-    refusal = _refuse_head(head)
+    refusal = refuse_head(head)
     if refusal:
         problems.add(place, refusal[0], refusal[1], refusal[2], line=1)
     return refusal is None
 
 
-def _refuse_head(head: bytes) -> tuple[str, str, str] | None:
+def refuse_head(head: bytes) -> tuple[str, str, str] | None:
     if head.startswith(_LFS):
         return "E144", "a Git LFS pointer, not the data", "run: git lfs pull"
     for magic, name in _MAGIC.items():

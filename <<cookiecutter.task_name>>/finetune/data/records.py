@@ -12,7 +12,7 @@ import msgspec
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import Reference
 from finetune.data.identities import Identities, answer_hash
-from finetune.data.json_faults import diagnose, find_faults
+from finetune.data.json_faults import Fault, diagnose, find_faults
 from finetune.data.text_rules import check_text, input_key, is_blank, shown
 from finetune.errors import Problems
 
@@ -119,28 +119,38 @@ class LineReader:
 
     def read(self, line: bytes, name: str, number: int, offset: int) -> Row | None:
         """The row on line `number` of the file `name`; `line` has no line end, its first byte is at `offset`."""
+        value = self.decode(line, name, number, offset)
+        if value is None:
+            return None
         before = self.problems.error_count
-
-        def report(code: str, message: str, fix: str) -> None:
-            self.problems.add(name, code, message, fix, line=number)
-
-        if len(line) > MAX_LINE_BYTES:
-            report("E140", "the line is longer than 1 MB", "split the record, or remove it")
-            return None
-        try:
-            value = self._decode(line)
-            fault = find_faults(line, value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
-            fault = diagnose(line, offset, failure)
-        if fault is None and b"\r" in line:
-            fault = "E106", "a lone carriage return (CR) on the line", "save the file with LF line ends"
-        if fault is not None:
-            report(*fault)
-            return None
-        self._check_fields(value, report)
+        self._check_fields(value, self._reporter(name, number))
         if self.problems.error_count > before:
             return None
         return Row(value[self._input], value[self._output], value.get(self._id), value.get(self._group))
+
+    def decode(self, line: bytes, name: str, number: int, offset: int) -> dict[str, Any] | None:
+        """The JSON object on a line, whatever its fields are; None where it is none, which is a problem."""
+        fault: Fault | None
+        if len(line) > MAX_LINE_BYTES:
+            fault = "E140", "the line is longer than 1 MB", "split the record, or remove it"
+        else:
+            try:
+                value = self._decode(line)
+                fault = find_faults(line, value)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
+                fault = diagnose(line, offset, failure)
+            if fault is None and b"\r" in line:
+                fault = "E106", "a lone carriage return (CR) on the line", "save the file with LF line ends"
+        if fault is not None:
+            self._reporter(name, number)(*fault)
+            return None
+        return value
+
+    def _reporter(self, name: str, number: int) -> Callable[[str, str, str], None]:
+        def report(code: str, message: str, fix: str) -> None:
+            self.problems.add(name, code, message, fix, line=number)
+
+        return report
 
     def _check_fields(self, value: dict[str, Any], report: Callable[[str, str, str], None]) -> None:
         for field in value:

@@ -77,12 +77,14 @@ class TransformersBackend:
         project: Project,
     ) -> None:
         from finetune.data.chat_format import template_options
+        from finetune.evaluation.decoding import KeptPrefix
 
         self.name = name
         self._batch_size = project.benchmark.generation.batch_size
         self._options = template_options(project.training)
         self._model, self._tokenizer = _load(base, model_dir, adapter_dir, project)
         self._eos_ids = eos_ids(self._model, self._tokenizer)
+        self._kept = KeptPrefix()
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         from finetune.data.chat_format import encode_prompt
@@ -99,6 +101,7 @@ class TransformersBackend:
             eos_ids=self._eos_ids,
             max_new_tokens=max_new_tokens,
             batch_size=self._batch_size,
+            kept=self._kept,
         ):
             text = self._tokenizer.decode(decoded.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
             written = len(decoded.tokens) + decoded.finished
@@ -107,7 +110,7 @@ class TransformersBackend:
     def close(self) -> None:
         from finetune.evaluation.decoding import free_memory
 
-        self._model = None
+        self._model = self._kept = None
         free_memory()
 
 
@@ -138,6 +141,7 @@ def artefact_path(project: Project, artefact: str) -> Path | None:
         path = proof = gguf_path(project, artefact)
         step = "06_convert_gguf.py"
     if not proof.is_file():
+        step += " --smoke" if project.smoke else ""
         raise FinetuneError(f"no {artefact} in {paths.relative(path)}", f"run scripts/{step} first", "E401")
     return path
 

@@ -54,17 +54,19 @@ def greedy_decode(
     eos_ids: Collection[int],
     max_new_tokens: int,
     batch_size: int,
+    kept: KeptPrefix | None = None,
 ) -> Iterator[Decoded]:
     """Decode every prompt greedily; results come in the order of `prompts`.
 
-    `model` is a causal language model of transformers (or PEFT) in eval mode. When a batch does not fit into the
+    `model` is a causal language model of transformers (or PEFT) in eval mode; `kept` spares the next call with the same
+    prefix its computation, and changes no bit of any result. When a batch does not fit into the
     device's memory, the batch size is halved for the rest of the run; when one prompt does not fit, the device's own
     error is raised.
     """
     if not prompts:
         return
     prefix = shared_prefix(prompts) if _shares(model) else []
-    cached = _prefill(model, prefix)
+    cached = (kept or KeptPrefix()).of(model, prefix)
     size = max(1, batch_size)
     start = 0
     while start < len(prompts):
@@ -89,6 +91,20 @@ def greedy_decode(
             free_memory()  # outside of the handler: the traceback holds the batch's tensors
         yield from (results[index] for index in window)
         start = window.stop
+
+
+class KeptPrefix:
+    """Keys and values of the last prefix, for a caller who decodes one window of prompts after another."""
+
+    def __init__(self) -> None:
+        self._prefix: list[int] | None = None
+        self._cached: list[tuple[Any, Any]] = []
+
+    def of(self, model: Any, prefix: list[int]) -> list[tuple[Any, Any]]:
+        """Per layer (keys, values) of `prefix`, computed only where it is not the one that `model` had last."""
+        if prefix != self._prefix:
+            self._cached, self._prefix = _prefill(model, prefix), list(prefix)
+        return self._cached
 
 
 def _shares(model: Any) -> bool:

@@ -115,7 +115,7 @@ def score_artefact(
         "test": sha256(project.paths.test),
         "rows": str(len(records)),
         "task": digest({"type": project.task.task_type, "output": project.task.output.model_dump(mode="json")}),
-        "generation": digest(_generation_settings(project, artefact)),
+        "generation": digest(generation_settings(project, artefact)),
     }
     reused = not force and is_current(manifest, inputs)
     if reused:
@@ -162,7 +162,7 @@ def _predict(
             used.close()
 
 
-def _generation_settings(project: Project, artefact: str) -> dict[str, Any]:
+def generation_settings(project: Project, artefact: str) -> dict[str, Any]:
     """What may change an answer without changing the artefact or the prompt's messages; the batch size does not."""
     settings: dict[str, Any] = {
         "max_new_tokens": project.task.output.max_new_tokens,
