@@ -48,8 +48,10 @@ def _commands(kind: str, code: str) -> list[str]:
     """Commands without comments and quoted words, or the first column of a tree, or the keys of a JSON line."""
     if kind == "json":
         return re.findall(r'"(\w+)":', code)
-    if kind == "text":
-        return [line.split("   ")[0] for line in code.splitlines() if line.startswith("  ")]
+    if kind == "mermaid":
+        return [re.sub(r"\[[^]]*\]|\|[^|]*\||\{[^}]*\}", "", line) for line in code.splitlines()]
+    if kind in ("text", ""):
+        return [line.split("   ")[0] for line in code.splitlines() if "   " in line.strip()]
     kept = (re.sub(r"\s+# .*", "", line) for line in code.splitlines())
     return [re.sub(r'TEXT="[^"]*"|--(input|label) \S+', "", line).rstrip() for line in kept]
 
@@ -70,12 +72,21 @@ def test_both_languages_say_the_same(bake: Bake, tmp_path: Path, task_type: str)
             assert found == theirs[part], f"{name}: {part}"
 
 
+def test_readmes_of_the_template_say_the_same() -> None:
+    english, chinese = (shape((ROOT / name).read_text(encoding="utf-8")) for name in ("README.md", "README.zh-TW.md"))
+    for part in ("headings", "blocks", "tables", "items"):
+        assert english[part] == chinese[part], part
+    swapped = {"README.md": "README.zh-TW.md", "README.zh-TW.md": "README.md"}
+    assert english["links"] == Counter({swapped.get(link, link): n for link, n in chinese["links"].items()})
+    assert english["spans"] <= chinese["spans"]
+
+
 @pytest.mark.parametrize("task_type", ["classification", "extraction", "generation"])
 def test_chinese_is_that_of_taiwan_and_no_line_is_broken_inside_a_sentence(bake: Bake, task_type: str) -> None:
     """A line break between two characters is a space on GitHub."""
     project = bake(task_type=task_type, language="zh-TW")
-    for name in NAMES:
-        text = project.text(name)
+    texts = {name: project.text(name) for name in NAMES}
+    for name, text in {**texts, "of the template": (ROOT / "README.zh-TW.md").read_text(encoding="utf-8")}.items():
         assert _faults(text) == [], name
         prose = FENCE.sub("", text)
         assert not re.search(r"[\u4e00-\u9fff，、；：。）]\n[\u4e00-\u9fff（A-Za-z`]", prose), name

@@ -18,6 +18,7 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from finetune import remedies
 from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evidence import EVIDENCE, Facts, Finding
@@ -250,6 +251,7 @@ def _write_readme(facts: Facts) -> None:
 
 def command(root: Path, smoke: bool = False, check: int | None = None, as_json: bool = False) -> int:
     """`update` with every failure turned into one message and its exit code."""
+    remedies.use(root)
     try:
         return update(root, smoke, check, as_json)
     except FinetuneError as failure:
