@@ -142,3 +142,13 @@ def test_missing_catalogue_costs_no_message(
     console.report_problems(found())
     remedies._catalogue.cache_clear()
     assert capsys.readouterr().err == found().render() + "\n"
+
+
+def test_comment_and_page_have_them(chinese: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    from finetune.data.report_schema import ProblemList
+    from finetune.github.data_sections import problems
+
+    listed = ProblemList(errors=2, warnings=1, problems=found().all)
+    assert problems(listed).count("\n- E135 修正：") == 1
+    monkeypatch.setenv("FINETUNE_LANG", "en")
+    assert "修正" not in problems(listed) and problems(listed).endswith("```")
