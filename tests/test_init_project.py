@@ -14,7 +14,9 @@ import yaml
 
 import init_project
 from conftest import Bake
+from finetune.config.project import load_project
 from finetune.errors import BadInput, FinetuneError
+from finetune.readme import replace_task
 
 
 def run(template: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -85,7 +87,8 @@ def test_repository_names_and_texts_of_the_definition_reach_the_readme(bake: Bak
     change = {"hub.gguf": "other/name-gguf", "output.labels": labels, "metrics.secondary": []}
     target = init_project.init(definition(bake, tmp_path, change), tmp_path / "out")
     readme = (target / "README.md").read_text(encoding="utf-8")
-    assert "other/name-gguf" in readme and "| `one` | first - a, b |" in readme and "| Also reported | - |" in readme
+    assert "other/name-gguf" in readme and "| Labels | `one`, `two` |" in readme and "| Also reported | - |" in readme
+    assert replace_task(readme, load_project(target)) == readme
 
 
 def test_preset_of_the_command_line_wins(bake: Bake, tmp_path: Path) -> None:

@@ -18,11 +18,13 @@ from typing import Any, Literal
 import msgspec
 import yaml
 
+from finetune import remedies
 from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evidence import EVIDENCE, Facts, Finding
 from finetune.evidence.findings import one_line
 from finetune.provenance import write_text
+from finetune.readme import replace_task
 
 DATA = Path(__file__).with_name("checklist.yaml")
 SIGNS = {"done": "✓", "open": "○", "failed": "✗"}
@@ -215,6 +217,7 @@ def update(root: Path, smoke: bool = False, check: int | None = None, as_json: b
     facts = Facts(root, smoke)
     target = facts.root / ("build/smoke/CHECKLIST.md" if smoke else "CHECKLIST.md")
     before = target.read_text(encoding="utf-8") if target.is_file() else ""
+    _write_readme(facts)
     results = evaluate(checklist, facts, read_ticks(before))
     text = render(checklist, results)
     if text != before:
@@ -232,8 +235,23 @@ def update(root: Path, smoke: bool = False, check: int | None = None, as_json: b
     return GATE_FAILED if blockers else OK
 
 
+def _write_readme(facts: Facts) -> None:
+    """README's table of the task, where it has one: the checklist would only ask for it."""
+    path = facts.root / "README.md"
+    if facts.project is None or facts.paths.smoke or not path.is_file():
+        return
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError:
+        return
+    if (changed := replace_task(text, facts.project)) not in (text, None):
+        write_text(path, changed)
+        say("wrote README.md: its table is that of the configurations again")
+
+
 def command(root: Path, smoke: bool = False, check: int | None = None, as_json: bool = False) -> int:
     """`update` with every failure turned into one message and its exit code."""
+    remedies.use(root)
     try:
         return update(root, smoke, check, as_json)
     except FinetuneError as failure:

@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from finetune import remedies
 from finetune.errors import (
     BAD_INPUT,
     INTERRUPTED,
@@ -39,8 +40,15 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.s
 
 
 def say(text: str) -> None:
-    """One plain line on standard error; never interpreted as markup."""
+    """One plain line on standard error, never markup; where it begins with a code, its remedy follows."""
     _err.print(Text(_harmless(text)))
+    if begins := remedies.CODE.match(text):
+        _say_remedies([begins[0]])
+
+
+def _say_remedies(codes: Iterable[str]) -> None:
+    for line in remedies.remedy_lines(codes):
+        _err.print(Text(line))
 
 
 def answer(text: str) -> None:
@@ -94,7 +102,8 @@ def report_problems(problems: Problems, as_json: bool = False) -> None:
     if as_json:
         sys.stdout.write(json.dumps(problems.to_json(), ensure_ascii=True) + "\n")
     elif problems.all:
-        say(problems.render())
+        _err.print(Text(_harmless(problems.render())))
+        _say_remedies(problem.code for problem in problems.all)
     if os.environ.get("GITHUB_ACTIONS") == "true" and not as_json:
         for problem in problems.all[:50]:
             # Whatever the runner's encoding: a sign it lacks must not cost the report.
@@ -115,7 +124,8 @@ def _annotation(problem: Problem) -> str:
     place = f"file={prop(problem.path)}" + (f",line={problem.line}" if problem.line is not None else "")
     message = f"{problem.key}: {problem.message}" if problem.key else problem.message
     fix = f". Fix: {problem.fix}" if problem.fix else ""
-    return f"::{kind} {place},title={prop(problem.code)}::{data(message + fix)}"
+    remedy = "".join(f"\n修正：{sentence}" for sentence in remedies.remedies([problem.code]).values())
+    return f"::{kind} {place},title={prop(problem.code)}::{data(message + fix + remedy)}"
 
 
 def _harmless(text: str) -> str:
@@ -136,6 +146,8 @@ def _visible(line: str) -> str:
 def run(step: Callable[..., int | None], *, project: Path, smoke: bool = False, **options: Any) -> int:
     """Load the project and run one step of it; `guarded` tells what happens when something goes wrong."""
     from finetune.config.project import load_project
+
+    remedies.use(project)
 
     def call() -> int | None:
         return step(load_project(project, smoke=smoke), **options)

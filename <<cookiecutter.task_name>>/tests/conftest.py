@@ -14,6 +14,7 @@ import yaml
 from tiny_model import write_tiny_model
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ["FINETUNE_LANG"] = "en"  # whatever the repository's own task speaks
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 TOPICS = {

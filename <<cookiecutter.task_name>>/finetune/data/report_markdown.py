@@ -31,6 +31,8 @@ from finetune.data.report_facts import (
 )
 from finetune.data.report_schema import DataReport
 from finetune.data.splits import SPLITS
+from finetune.errors import Problem
+from finetune.remedies import remedy_lines
 
 _BAR = 12
 _LISTED = 20
@@ -65,7 +67,8 @@ def _problems(report: DataReport) -> list[str]:
     kinds = ", ".join(f"{n:,} × {cell(code)}" for code, n in problem_kinds([p.code for p in found.problems]))
     listed = f"; of the first {len(found.problems):,}: " if len(found.problems) < total else ": "
     head = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}{listed}{kinds}."
-    return ["## What is wrong", head, fenced("\n".join(lines + ([f"… and {hidden:,} more"] if hidden > 0 else [])))]
+    listing = fenced("\n".join(lines + ([f"… and {hidden:,} more"] if hidden > 0 else [])))
+    return ["## What is wrong", head, listing, remedy_list(found.problems)]
 
 
 def _distribution(report: DataReport) -> list[str]:
@@ -161,6 +164,11 @@ def fenced(text: str) -> str:
     longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
     return f"{fence}text\n{text}\n{fence}"
+
+
+def remedy_list(problems: Sequence[Problem]) -> str:
+    """A bullet for each code, where the people of the task read another language than the messages'."""
+    return "\n".join(f"- {cell(line)}" for line in remedy_lines(problem.code for problem in problems))
 
 
 def cell(text: str) -> str:

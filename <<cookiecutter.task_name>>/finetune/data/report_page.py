@@ -27,6 +27,7 @@ from finetune.data.report_facts import (
 )
 from finetune.data.report_schema import DataReport
 from finetune.html_page import render_page
+from finetune.remedies import remedies
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = {"rows": lambda number, noun="": count(number, noun) if noun else f"{number:,}", "share": share,
@@ -49,6 +50,7 @@ def render_html(report: DataReport) -> str:
         skipped=skipped,
         nothing=nothing_wrong(report),
         problems=problems,
+        remedies=remedies(problem.code for problem in found.problems),
         hidden=total - len(problems),
         kinds=problem_kinds([problem.code for problem in found.problems]),
         more_kinds=total > len(found.problems),

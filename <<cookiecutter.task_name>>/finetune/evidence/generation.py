@@ -11,6 +11,7 @@ import yaml
 
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.readme import replace_task
 
 RENDERED = ("README.md", "pyproject.toml", "LICENSE", "task_definition.yaml", "configs/training_config.yaml")
 """Files the generator fills in from the answers."""
@@ -69,8 +70,10 @@ def readme(facts: Facts) -> Finding:
         return not_yet("no README.md")
     if unloaded := facts.unloaded():
         return unloaded
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_bytes().decode("utf-8", "replace")
     task = facts.task
+    if facts.project and replace_task(text, facts.project) not in (text, None):
+        return failed("README.md's table differs from the configurations: run scripts/checklist.py")
     wanted = [task.task_name, task.metrics.primary, *task.label_names[:1], "scripts/03_train.py"]
     absent = [name for name in wanted if name not in text]
     if absent:

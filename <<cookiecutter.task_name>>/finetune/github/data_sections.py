@@ -23,6 +23,7 @@ from finetune.data.report_facts import (
     sparkline,
     split_rows,
 )
+from finetune.data.report_markdown import remedy_list
 from finetune.data.report_schema import DataReport, NearDuplicates, ProblemList, Stratification
 from finetune.data.splits import SPLITS
 from finetune.github.data_schema import Changes
@@ -77,7 +78,8 @@ def problems(found: ProblemList, nothing: str = "") -> str:
     codes = ", ".join(f"{n:,} × {name(code, 8)}" for code, n in problem_kinds([p.code for p in found.problems]))
     kept = f"of the first {len(found.problems):,} " if len(found.problems) < total else ""
     head = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}; {kept}{codes}."
-    return f"### What is wrong\n\n{head}\n\n{lines(map(str, shown), total - len(shown))}"
+    parts = [head, lines(map(str, shown), total - len(shown)), remedy_list(found.problems)]
+    return "\n\n".join(["### What is wrong", *filter(None, parts)])
 
 
 def distribution(report: DataReport, changes: Changes) -> str:
