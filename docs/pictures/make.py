@@ -3,12 +3,14 @@
 `python docs/pictures/make.py [build/demo/demo-classification-en]`, after `make demo`
 
 The data comment is that of a pull request with a few more rows, one of them with a label the task does not know; the
-evaluation comment judges the adapter that the demo trained. Nothing in them is drawn by hand.
+evaluation comment judges the adapter that the demo trained. Nothing in them is drawn by hand; of each, the picture shows
+the sections before the one named in SHOWN.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -18,6 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "<<cookiecutter.task_name>>")]
 
+import yaml  # noqa: E402
 from finetune.config.project import load_project  # noqa: E402
 from finetune.github.evaluation_sections import measured  # noqa: E402
 from finetune.github.gate import judge  # noqa: E402
@@ -31,6 +34,8 @@ NEW_ROWS = (
     ("The jar of the blender came with a crack along the handle. What do I do now?", "return"),
 )
 WIDTH, SCALE = 860, 1.5
+SHOWN = {"data_comment": "Distribution", "evaluation_comment": "Confused"}
+"""The heading at which each picture ends."""
 
 
 def data_comment(demo: Path, scratch: Path) -> str:
@@ -51,9 +56,11 @@ def evaluation_comment(demo: Path) -> str:
     project = load_project(demo)
     manifest = json.loads(project.paths.data_manifest.read_text(encoding="utf-8"))
     rows = manifest["facts"]["rows"]
+    report = yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8"))
+    report.pop("artefacts", None)  # a pull request is judged before steps 05 to 07
     verdict = judge(
-        project, project.paths.report_yaml, test_rows=rows["test"], test_sha256=manifest["facts"]["test_sha256"],
-        predictions=project.paths.predictions,
+        project, yaml.safe_dump(report, allow_unicode=True).encode(), test_rows=rows["test"],
+        test_sha256=manifest["facts"]["test_sha256"], predictions=project.paths.predictions,
     )  # fmt: skip
     sha = subprocess.run(["git", "rev-parse", "HEAD"], cwd=demo, capture_output=True, text=True, check=True).stdout
     counts = f"{rows['train']:,} training, {rows['valid']:,} validation and {rows['test']:,} test rows"
@@ -71,7 +78,8 @@ def main() -> int:
         told = {"data_comment": data_comment(demo, scratch), "evaluation_comment": evaluation_comment(demo)}
         for name, text in told.items():
             file = scratch / f"{name}.md"
-            file.write_text(text, encoding="utf-8")
+            file.write_text(re.split(rf"^#+ {SHOWN[name]}", text, flags=re.MULTILINE)[0], encoding="utf-8")
+            (ROOT / "build" / f"{name}.md").write_text(text, encoding="utf-8")
             picture(page(file, WIDTH, comment=True, dark=False), HERE / f"{name}.png", WIDTH, SCALE)
             print(f"docs/pictures/{name}.png")
     return 0
