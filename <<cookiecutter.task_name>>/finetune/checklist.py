@@ -23,6 +23,7 @@ from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evidence import EVIDENCE, Facts, Finding
 from finetune.evidence.findings import one_line
+from finetune.hints import for_smoke
 from finetune.provenance import write_text
 
 DATA = Path(__file__).with_name("checklist.yaml")
@@ -145,6 +146,8 @@ def evaluate(checklist: Checklist, facts: Facts, ticks: Ticks) -> dict[str, Resu
                 finding = Finding("done", "confirmed by a person")
         else:
             finding = _decide(item, facts)
+        if facts.paths.smoke:
+            finding = Finding(finding.status, for_smoke(finding.text))
         confirmed = item.id in ticks.confirmed if item.confirm else None
         result = results[item.id] = Result(item.id, item.kind, finding, confirmed)
         facts.found[item.id] = Finding(result.status, finding.text)  # type: ignore[arg-type]

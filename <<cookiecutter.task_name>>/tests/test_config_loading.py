@@ -144,9 +144,7 @@ def test_a_folder_that_is_no_repository_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("below", ["scripts", "data/raw"])
-def test_a_folder_inside_a_repository_names_the_root(
-    root: Path, monkeypatch: pytest.MonkeyPatch, below: str
-) -> None:
+def test_a_folder_inside_a_repository_names_the_root(root: Path, monkeypatch: pytest.MonkeyPatch, below: str) -> None:
     (root / below).mkdir(parents=True, exist_ok=True)
     (problem,) = problems_of(root / below)
     assert problem.code == "E247" and problem.fix == f"the repository is {root}: cd {root}, or use --project with it"

@@ -29,7 +29,7 @@ class Section(BaseModel):
 
 
 def derived(rule: str, **rules: Any) -> Any:
-    """A field that the file may leave out: task_defaults.py fills it in; `rule` says from what, in schema and reference."""
+    """A field that the file may leave out: task_defaults.py fills it in; `rule` tells people from what."""
     return Field(json_schema_extra={"derived": rule}, **rules)
 
 

@@ -58,8 +58,11 @@ _PROMPT = {
         "text 一字不差照抄原文，依出現順序排列；沒有實體就用空的清單。類型：\n"
         "{entity_types}",
     },
-    "generation": {"en": "{description}. Write the answer and nothing else.", "zh": "{description}。只寫回答本身，不要有其他文字。"},
-}  # fmt: skip
+    "generation": {
+        "en": "{description}. Write the answer and nothing else.",
+        "zh": "{description}。只寫回答本身，不要有其他文字。",
+    },
+}
 _TOKENS = {"classification": (16, 24), "extraction": (256, 384), "generation": (160, 320)}
 """Cap on an answer in tokens: narrow scripts, wide scripts."""
 
