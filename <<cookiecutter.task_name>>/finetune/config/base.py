@@ -89,7 +89,7 @@ def _seed(value: object) -> object:
 Real = Annotated[float, BeforeValidator(_whole_is_real)]
 """A finite float; `1` is accepted for `1.0`, `true` and `"1"` are not."""
 
-Fraction = Annotated[Real, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[Real, Field(ge=0.0, le=1.0, json_schema_extra={"minimum": 0, "maximum": 1})]
 """A float from 0 to 1."""
 
 Threshold = Annotated[Real, AfterValidator(_share), Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]

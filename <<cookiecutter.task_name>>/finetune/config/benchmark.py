@@ -60,7 +60,7 @@ class BenchmarkConfig(Section):
     version: int = Field(default=1, ge=1)
     """Raise it when splits, metrics or generation change: results of different versions are not comparable."""
     splits: Splits = Splits(train=0.7, valid=0.15, test=0.15)
-    thresholds: dict[str, Threshold] = Field(default_factory=dict, examples=[{"accuracy": 0.85}])
+    thresholds: dict[str, Threshold] = Field(default={}, examples=[{"accuracy": 0.85}])
     """Floors beside the primary metric's threshold, by metric name."""
     bootstrap: Bootstrap = Bootstrap()
     baselines: tuple[Literal["zero_shot", "majority"], ...] = ("zero_shot", "majority")

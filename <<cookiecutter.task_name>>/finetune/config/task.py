@@ -65,9 +65,9 @@ class Output(Section):
     description: Text = derived("a sentence for the task_type, in the task's language")
     """What a right answer is, in a sentence."""
     labels: tuple[Named, ...] = Field(default=(), examples=[_LABELS])
-    """Classification: the closed set of answers."""
+    """The closed set of answers, two or more; classification needs it."""
     entity_types: tuple[Named, ...] = Field(default=(), examples=[_ENTITY_TYPES])
-    """Extraction: the closed set of entity types."""
+    """The closed set of entity types; extraction needs it."""
     max_new_tokens: int = derived(
         "16, 256 or 160 by task_type, more in Chinese, Japanese and Korean and for long labels", ge=1, le=8192
     )

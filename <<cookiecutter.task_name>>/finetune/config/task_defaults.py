@@ -113,8 +113,9 @@ class _Given:
         return self.text("license", NO_LICENCE)
 
     def repository(self, suffix: str) -> str:
-        namespace = self.text("hub.namespace")
-        return f"{namespace if is_hub_name(namespace) else 'namespace'}/{self.text('task_name', 'task')}{suffix}"
+        namespace, name = self.text("hub.namespace"), self.text("task_name")
+        owner, own = namespace if is_hub_name(namespace) else "namespace", name if is_hub_name(name) else "task"
+        return f"{owner}/{own}{suffix}"
 
 
 def _is_list(value: object) -> bool:

@@ -18,7 +18,10 @@ class BaseModelConfig(Section):
 
     id: str = Field(examples=["Qwen/Qwen3-4B-Instruct-2507"])
     """Hub id, or a folder below models/base/."""
-    revision: str = Field(examples=["cdbee75f17c01a7cc42f958dc650907174af0554"])
+    revision: str = Field(
+        examples=["cdbee75f17c01a7cc42f958dc650907174af0554"],
+        json_schema_extra={"pattern": r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,99}$"},
+    )
     """40 hex digits; a branch name works, is resolved and recorded, and is reported as unpinned."""
     license: str = "unknown"
     """Licence of the base model; shown in preflight and on the cards."""
@@ -163,6 +166,6 @@ class TrainingConfig(Section):
     logging_steps: int = Field(default=5, ge=1)
     """Steps between two points of the loss curve."""
     gradient_checkpointing: bool | None = None
-    """Recompute activations in the backward pass: less memory, about 30 % more time. None: on a GPU only."""
+    """Recompute activations in the backward pass: less memory, about 30 % more time. null: on a GPU only."""
     checkpoints: Checkpoints = Checkpoints()
     checks: Checks = Checks()
