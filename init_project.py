@@ -1,5 +1,6 @@
 """A task_definition.yaml in, a task repository out: python init_project.py task_definition.yaml -o DIR [--sample-data].
 
+To begin with one: python init_project.py --example classification [--language zh-TW] > task_definition.yaml
 The definition is checked with the generated package's own schema, turned into answers, and baked with cookiecutter;
 the result lies in DIR/<task_name>, with the given definition in it word for word.
 """
@@ -14,7 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -23,24 +24,49 @@ TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 sys.path.insert(0, str(TEMPLATE))
 
 from finetune.config.loading import build, read_yaml  # noqa: E402
+from finetune.config.presets import MEMORY_GB  # noqa: E402
 from finetune.config.project import load_project  # noqa: E402
-from finetune.config.task import TaskDefinition  # noqa: E402
+from finetune.config.task import TaskDefinition, TaskType  # noqa: E402
+from finetune.config.task_defaults import WIDE  # noqa: E402
 from finetune.errors import BAD_INPUT, IO_FAULT, BadInput, FinetuneError, Problems  # noqa: E402
 
 Answers = dict[str, Any]
 
-WIDE_SCRIPTS = {"zh", "ja", "ko"}
-"""Languages that cost several tokens a character; lengths are chosen as for Traditional Chinese."""
+Language = Literal["en", "zh-TW"]
+"""Of the template's own texts: the answers to its question."""
 
 
-def read_definition(file: Path) -> TaskDefinition:
-    """The definition in `file`; raises BadInput with all of its problems."""
+def example(task_type: str, language: str = "en", preset: str | None = None) -> str:
+    """A complete task definition with comments, as the questions make it: sample values, to be edited and baked."""
+    from cookiecutter.main import cookiecutter
+
+    if preset is not None and preset not in MEMORY_GB:
+        raise FinetuneError(f"{preset!r} is no preset", f"one of {', '.join(MEMORY_GB)}", "E219")
+    answers = {"task_type": task_type, "language": language, **({"preset": preset} if preset else {})}
+    with tempfile.TemporaryDirectory() as folder:
+        baked = cookiecutter(
+            str(ROOT), no_input=True, default_config=True, output_dir=folder, extra_context=answers, accept_hooks=False
+        )
+        return (Path(baked) / "task_definition.yaml").read_text(encoding="utf-8")
+
+
+def read_definition(file: Path, preset: str | None = None) -> tuple[TaskDefinition, str]:
+    """The definition in `file` and the text to keep; raises BadInput with all of its problems.
+
+    The text is the file's own. One that names no preset gets the chosen one, so that task and configurations agree.
+    """
     problems = Problems()
     located = read_yaml(file, file.as_posix(), problems)
+    if located and preset in MEMORY_GB and "resources" not in located.values:
+        located.values["resources"] = {"preset": preset}
+        chosen = f"resources:\n  preset: {json.dumps(preset)}\n"
+    else:
+        chosen = ""
     task = build(TaskDefinition, located, problems) if located else None
     problems.raise_if_errors()
     assert task is not None
-    return task
+    text = file.read_bytes().decode("utf-8")
+    return task, text + ("" if text.endswith("\n") or not chosen else "\n") + chosen
 
 
 def answers_for(
@@ -57,7 +83,7 @@ def answers_for(
     named = task.output.labels if task.task_type == "classification" else task.output.entity_types
     spdx = {identifier.casefold(): answer for answer, identifier in defaults["_licenses"].items()}
     known = spdx.get(task.license.casefold())
-    wide = task.language.split("-")[0] in WIDE_SCRIPTS
+    wide = task.language.split("-")[0] in WIDE  # lengths are then chosen as for Traditional Chinese
     return {
         "task_name": task.task_name,
         "task_type": task.task_type,
@@ -72,6 +98,10 @@ def answers_for(
         "license": known or "proprietary",
         "sample_data": sample_data,
         "__language": task.language,
+        "__input_field": task.input.field,
+        "__output_field": task.output.field,
+        "__id_field": task.data.id_field,
+        "__group_field": task.data.group_field,
         "__spdx": defaults["_licenses"][known] if known else task.license,
         "__adapter_repo": task.hub.adapter,
         "__gguf_repo": task.hub.gguf,
@@ -116,7 +146,7 @@ def init(
     """Bake the repository and return its folder; nothing is left in `output` if anything goes wrong."""
     from cookiecutter.main import cookiecutter
 
-    task = read_definition(definition)
+    task, text = read_definition(definition, preset)
     defaults = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     answers = answers_for(task, defaults, sample_data, preset, code_owners)
     check_answers(answers, defaults, definition.as_posix())
@@ -124,9 +154,11 @@ def init(
     if os.path.lexists(target):
         raise FinetuneError(f"{target} exists already", "choose another folder with -o, or remove it")
     with _folder(output), tempfile.TemporaryDirectory(prefix=f".{task.task_name}-", dir=output) as staging:
+        kept = Path(staging) / "definition.yaml"
+        kept.write_bytes(text.encode("utf-8"))
         baked = cookiecutter(
             str(ROOT), no_input=True, default_config=True, output_dir=staging,
-            extra_context={**answers, "_definition": str(definition.resolve())},
+            extra_context={**answers, "_definition": str(kept.resolve())},
         )  # fmt: skip
         load_project(Path(baked))
         Path(baked).rename(target)
@@ -147,14 +179,22 @@ def _folder(path: Path) -> Iterator[None]:
 
 
 def main(
-    definition: Annotated[Path, typer.Argument(help="the task definition")],
+    definition: Annotated[Path | None, typer.Argument(help="the task definition")] = None,
     output: Annotated[Path, typer.Option("-o", "--output-dir", help="makes DIR/<task_name>")] = Path("."),
     sample_data: Annotated[bool, typer.Option("--sample-data", help="start with the template's sample data")] = False,
     preset: Annotated[str | None, typer.Option(help="hardware preset, instead of resources.preset")] = None,
     code_owners: Annotated[str | None, typer.Option(help="for .github/CODEOWNERS, such as @your-org/team")] = None,
+    show: Annotated[TaskType | None, typer.Option("--example", help="print a definition to start from")] = None,
+    language: Annotated[Language, typer.Option(help="of that example")] = "en",
 ) -> None:
     """Generate the repository of one task; exit 2 with every problem of the definition."""
     try:
+        if show:
+            sys.stdout.buffer.write(example(show, language, preset).encode("utf-8"))
+            return
+        if definition is None:
+            fix = "name one; init_project.py --example classification prints one to start from"
+            raise FinetuneError("no task definition", fix, "E249")
         target = init(definition, output, sample_data, preset, code_owners)
     except BadInput as error:
         typer.echo(error.problems.render(), err=True)

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jsonschema import Draft7Validator
 
 from conftest import ROOT, TEMPLATE, Bake, BakedProject
 
@@ -25,6 +26,7 @@ RENDERED = {
 VERBATIM = {
     ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHECKLIST.md", "Makefile",
     "configs/accelerate/ddp.yaml", "configs/accelerate/fsdp.yaml", "constraints.txt", "data/raw/.gitkeep",
+    "docs/reference.md",
     "iterations/README.md",
 }  # fmt: skip
 GITHUB = {
@@ -37,7 +39,7 @@ GITHUB = {
 STEPS = {
     "01_validate_data.py", "02_convert_format.py", "03_train.py", "04_evaluate.py", "05_merge_adapter.py",
     "06_convert_gguf.py", "07_verify_export.py", "08_upload_hf.py", "checklist.py",
-    "chat.py", "fetch_tokenizer.py", "github.py", "predict.py", "setup_github.py", "summary.py", "try_model.py",
+    "_start.py", "chat.py", "fetch_tokenizer.py", "github.py", "predict.py", "setup_github.py", "summary.py", "try_model.py",
 }  # fmt: skip
 CODE = ("finetune", "tests")
 """Folders whose files are the template's own, one for one; every other file is named above."""
@@ -90,6 +92,71 @@ def test_tables_of_the_questions_are_those_of_the_package(questions: dict[str, A
     from finetune.config.task import METRICS
 
     assert {name: tuple(metrics) for name, metrics in questions["_metrics"].items()} == METRICS
+
+
+def test_presets_of_the_questions_are_those_of_the_package(questions: dict[str, Any]) -> None:
+    from finetune.config.presets import MEMORY_GB
+
+    assert {name: preset["memory_gb"] for name, preset in questions["_presets"].items()} == MEMORY_GB
+    assert next(iter(MEMORY_GB)) == questions["preset"][0]
+
+
+@pytest.mark.parametrize(("task_type", "language", "preset"), MATRIX)
+def test_editors_find_the_schema_and_nothing_wrong(bake: Bake, task_type: str, language: str, preset: str) -> None:
+    """Each file names its schema as yaml-language-server reads it, relative to itself, and keeps to it."""
+    project = bake(task_type=task_type, language=language, preset=preset, sample_data=preset != "48GB-8B-LoRA")
+    for name in ("task_definition.yaml", "configs/training_config.yaml", "configs/benchmark_config.yaml"):
+        modeline = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", project.text(name).splitlines()[0])
+        assert modeline, name
+        schema = json.loads(((project.path / name).parent / modeline[1]).read_text(encoding="utf-8"))
+        assert schema["title"] == name
+        wrong = list(Draft7Validator(schema).iter_errors(yaml.safe_load(project.text(name))))
+        assert not wrong, [error.message for error in wrong]
+
+
+@pytest.mark.parametrize(("task_type", "language"), list(itertools.product(TYPES, LANGUAGES)))
+def test_a_definition_without_sample_says_what_one_of_a_few_lines_means(
+    bake: Bake, task_type: str, language: str
+) -> None:
+    """One home for the texts: what the template spells out is what the package derives."""
+    from finetune.config.task import TaskDefinition
+
+    project = bake(task_type=task_type, language=language, sample_data=False, license="proprietary")
+    written = yaml.safe_load(project.text("task_definition.yaml"))
+    few = {name: written[name] for name in ("task_name", "task_type", "description", "language")}
+    kind = {"classification": "labels", "extraction": "entity_types"}.get(task_type)
+    few |= {"output": {kind: written["output"][kind]}} if kind else {}
+    few |= {"hub": {"namespace": written["hub"]["namespace"]}}
+    assert TaskDefinition.model_validate(few) == project.load().task
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_generation_task_of_ones_own_has_no_style_that_nobody_asked_for(bake: Bake, language: str) -> None:
+    description = {"en": "Sum up a meeting.", "zh-TW": "整理會議紀錄。"}[language]
+    project = bake(task_type="generation", language=language, sample_data=False, description=description)
+    form = {"en": " Write the answer and nothing else.", "zh-TW": "只寫回答本身，不要有其他文字。"}[language]
+    assert project.load().task.system_prompt == description + form
+    text = project.text("task_definition.yaml").lower()
+    for invented in ("kind", "two or three", "reply", "house", "thank", "親切", "兩三句", "敬上", "謝謝", "回覆"):
+        assert invented not in text, invented
+
+
+@pytest.mark.parametrize(("task_type", "language"), list(itertools.product(TYPES, LANGUAGES)))
+def test_comments_of_the_definition_are_in_the_language_of_the_task(bake: Bake, task_type: str, language: str) -> None:
+    lines = bake(task_type=task_type, language=language).text("task_definition.yaml").splitlines()[1:]
+    comments = [found[1] for line in lines if (found := re.search(r"(?:^|\s)# (.*)", line))]
+    words = [comment for comment in comments if re.search("[a-z]{3}|[\u4e00-\u9fff]", comment)]
+    chinese = [comment for comment in words if re.search("[\u4e00-\u9fff]", comment)]
+    assert len(words) > 20 and chinese == (words if language == "zh-TW" else [])
+
+
+def test_no_version_stands_in_a_file_that_people_edit(bake: Bake, questions: dict[str, Any]) -> None:
+    """A number of the template conflicts at every update; a format has a default version."""
+    project = bake()
+    for name in sorted(RENDERED):
+        assert questions["_template_version"] not in project.text(name).replace('version = "0.1.0"', ""), name
+    for name in ("task_definition.yaml", "configs/training_config.yaml", "configs/smoke_config.yaml"):
+        assert "version" not in yaml.safe_load(project.text(name)), name
 
 
 @pytest.mark.parametrize(("task_type", "language"), list(itertools.product(TYPES, LANGUAGES)))

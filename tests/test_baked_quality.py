@@ -13,7 +13,7 @@ import pytest
 
 from conftest import LATER, PARTS, ROOT, Bake, BakedProject
 
-SCRIPTS = sorted(path.name for path in (ROOT / "<<cookiecutter.task_name>>" / "scripts").glob("*.py"))
+SCRIPTS = sorted(path.name for path in (ROOT / "<<cookiecutter.task_name>>" / "scripts").glob("[!_]*.py"))
 
 
 def shell(project: BakedProject | Path, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:

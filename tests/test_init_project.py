@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -95,6 +96,107 @@ def test_preset_of_the_command_line_wins(bake: Bake, tmp_path: Path) -> None:
     file = definition(bake, tmp_path, {"resources.preset": "my own machine"})
     target = init_project.init(file, tmp_path / "out", preset="CPU-135M-LoRA")
     assert "SmolLM2" in (target / "configs" / "training_config.yaml").read_text(encoding="utf-8")
+
+
+FEW_LINES = {
+    "classification": "  labels:\n    - {name: good, description: it helps}\n    - {name: bad, description: it does not}\n",
+    "extraction": "  entity_types: [{name: city, description: a town}]\n",
+    "generation": "",
+}
+
+
+def few_lines(tmp_path: Path, task_type: str, language: str = "en", output: str = "", more: str = "") -> Path:
+    file, output = tmp_path / "few.yaml", FEW_LINES[task_type] + output
+    head = f"task_name: own-task\ntask_type: {task_type}\ndescription: What it is about\nlanguage: {language}\n"
+    kind = f"output:\n{output}" if output else ""
+    file.write_text(f"{head}{kind}hub: {{namespace: acme}}\n{more}", encoding="utf-8")
+    return file
+
+
+ROWS = {
+    "classification": lambda n: {"input": f"case {n} is told here", "label": ("good", "bad")[n % 2]},
+    "extraction": lambda n: {"input": f"case {n} is in Rome", "entities": [{"type": "city", "text": "Rome"}]},
+    "generation": lambda n: {"input": f"case {n} is told here", "output": f"answer {n}"},
+}
+
+
+@pytest.mark.parametrize("task_type", list(FEW_LINES))
+@pytest.mark.parametrize("language", ["en", "zh-TW"])
+def test_a_definition_of_a_few_lines_becomes_a_repository_whose_data_is_checked(
+    template: Path, tmp_path: Path, task_type: str, language: str
+) -> None:
+    file = few_lines(tmp_path, task_type, language)
+    done = run(template, file, "-o", tmp_path / "out", "--preset", "CPU-135M-LoRA")
+    assert done.returncode == 0, done.stderr
+    target = tmp_path / "out" / "own-task"
+    assert (target / "task_definition.yaml").read_text(encoding="utf-8").startswith(file.read_text(encoding="utf-8"))
+    rows = [json.dumps(ROWS[task_type](number)) + "\n" for number in range(60)]
+    (target / "data" / "raw" / "rows.jsonl").write_text("".join(rows), encoding="utf-8")
+    for script in ("01_validate_data.py", "02_convert_format.py"):
+        done = subprocess.run(
+            [sys.executable, f"scripts/{script}"], cwd=target, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert "hub.adapter=acme/own-task-lora" in run_01(target)
+    first = json.loads((target / "data" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert [message["role"] for message in first["messages"]] == ["system", "user"]
+
+
+def run_01(target: Path) -> str:
+    command = [sys.executable, "scripts/01_validate_data.py"]
+    return subprocess.run(command, cwd=target, capture_output=True, text=True, check=True).stderr
+
+
+def test_a_chosen_preset_is_written_where_the_definition_names_none(tmp_path: Path) -> None:
+    target = init_project.init(few_lines(tmp_path, "generation"), tmp_path / "out", preset="CPU-135M-LoRA")
+    assert yaml.safe_load((target / "task_definition.yaml").read_text(encoding="utf-8"))["resources"] == {
+        "preset": "CPU-135M-LoRA"
+    }
+    task = init_project.load_project(target).task
+    assert (task.resources.preset, task.resources.gpu_memory_gb) == ("CPU-135M-LoRA", 0)
+    plain = init_project.init(few_lines(tmp_path, "generation"), tmp_path / "plain")
+    assert (plain / "task_definition.yaml").read_bytes() == (tmp_path / "few.yaml").read_bytes()
+    with pytest.raises(BadInput, match="E219"):
+        init_project.init(few_lines(tmp_path, "generation"), tmp_path / "none", preset="9GB")
+
+
+@pytest.mark.parametrize("task_type", list(FEW_LINES))
+@pytest.mark.parametrize("language", ["en", "zh-TW"])
+def test_the_printed_example_is_the_template_s_own_and_bakes_as_printed(
+    bake: Bake, template: Path, tmp_path: Path, task_type: str, language: str
+) -> None:
+    command = [sys.executable, str(template / "init_project.py"), "--example", task_type, "--language", language]
+    done = subprocess.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    text = done.stdout.decode("utf-8")
+    assert done.stderr == b""
+    baked = bake(output=tmp_path / "baked", task_type=task_type, language=language)
+    assert text == baked.text("task_definition.yaml")
+    (tmp_path / "mine.yaml").write_bytes(done.stdout)
+    assert run(template, tmp_path / "mine.yaml", "-o", tmp_path / "out").returncode == 0
+    kept = (tmp_path / "out" / "ticket-router" / "task_definition.yaml").read_bytes()
+    assert kept == done.stdout and init_project.load_project(tmp_path / "out" / "ticket-router").derived == {}
+
+
+def test_an_example_of_nothing_and_no_definition_are_said(template: Path) -> None:
+    for arguments, words in (
+        (["--example", "clasification"], ["classification", "extraction", "generation"]),
+        (["--example", "generation", "--preset", "9GB"], ["E219", "CPU-135M-LoRA"]),
+        ([], ["E249", "--example"]),
+    ):
+        done = run(template, *arguments)
+        assert done.returncode == 2 and done.stdout == "" and "Traceback" not in done.stderr
+        assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("task_type", list(FEW_LINES))
+def test_the_readme_shows_the_names_that_the_data_has(tmp_path: Path, task_type: str) -> None:
+    more = "input: {field: text}\ndata: {id_field: number, group_field: customer}\n"
+    file = few_lines(tmp_path, task_type, output="  field: answer\n", more=more)
+    target = init_project.init(file, tmp_path / "out")
+    readme = (target / "README.md").read_text(encoding="utf-8")
+    row = json.loads(readme.partition("## Data")[2].partition("```json\n")[2].partition("\n```")[0])
+    assert list(row) == ["number", "customer", "text", "answer"]
+    assert "Rows with the same `customer` stay in one split" in readme
 
 
 def test_every_problem_at_once_with_exit_2(bake: Bake, template: Path, tmp_path: Path) -> None:

@@ -19,10 +19,12 @@ import msgspec
 import yaml
 
 from finetune import remedies
+from finetune.config.project import check_root
 from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evidence import EVIDENCE, Facts, Finding
 from finetune.evidence.findings import one_line
+from finetune.hints import for_smoke
 from finetune.provenance import write_text
 from finetune.readme import replace_task
 
@@ -146,6 +148,8 @@ def evaluate(checklist: Checklist, facts: Facts, ticks: Ticks) -> dict[str, Resu
                 finding = Finding("done", "confirmed by a person")
         else:
             finding = _decide(item, facts)
+        if facts.paths.smoke:
+            finding = Finding(finding.status, for_smoke(finding.text))
         confirmed = item.id in ticks.confirmed if item.confirm else None
         result = results[item.id] = Result(item.id, item.kind, finding, confirmed)
         facts.found[item.id] = Finding(result.status, finding.text)  # type: ignore[arg-type]
@@ -208,12 +212,13 @@ def update(root: Path, smoke: bool = False, check: int | None = None, as_json: b
     """Decide all items, rewrite CHECKLIST.md (a smoke run: below build/smoke/) and show what is open.
 
     A broken configuration is a finding, not an end. Returns 76 when `check` names a phase with an auto item that is not
-    done. Raises FinetuneError (E910) for an unknown phase.
+    done. Raises FinetuneError (E910) for an unknown phase, BadInput (E247) where there is no task repository.
     """
     checklist = load_checklist()
     phases = [phase.id for phase in checklist.phases]
     if check is not None and check not in phases:
         raise FinetuneError(f"no phase {check}", f"one of {phases[0]} to {phases[-1]}", "E910")
+    check_root(root)
     facts = Facts(root, smoke)
     target = facts.root / ("build/smoke/CHECKLIST.md" if smoke else "CHECKLIST.md")
     before = target.read_text(encoding="utf-8") if target.is_file() else ""

@@ -150,7 +150,12 @@ def run(step: Callable[..., int | None], *, project: Path, smoke: bool = False, 
     remedies.use(project)
 
     def call() -> int | None:
-        return step(load_project(project, smoke=smoke), **options)
+        try:
+            return step(load_project(project, smoke=smoke), **options)
+        except FinetuneError as failure:
+            if smoke:
+                failure.in_smoke_run()
+            raise
 
     return guarded(call, as_json=bool(options.get("as_json")))
 
@@ -170,11 +175,22 @@ def guarded(call: Callable[[], int | None], *, as_json: bool = False) -> int:
         return INTERRUPTED
     except OSError as failure:
         return _os_error(failure)
+    except ModuleNotFoundError as failure:
+        return _no_module(failure)
     except MemoryError:
         say("E971 the machine ran out of memory. Fix: lower batch.per_device or max_length, or use method: qlora")
         return MODEL_FAULT
     except Exception as failure:  # a bug of ours: said as such, with the place, and never as a success
         return _unexpected(failure)
+
+
+def _no_module(failure: ModuleNotFoundError) -> int:
+    """A package of an extra that this Python lacks; a module of ours that is missing is a bug."""
+    package = (failure.name or "").partition(".")[0]
+    if not package or package == "finetune":
+        return _unexpected(failure)
+    say(f"E248 {sys.executable} lacks {package}. Fix: make setup, then run the same command with .venv/bin/python")
+    return BAD_INPUT
 
 
 def _os_error(failure: OSError) -> int:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from finetune.hints import for_smoke
 
 OK = 0
 BAD_INPUT = 2
@@ -30,6 +32,10 @@ class FinetuneError(Exception):
 
     def __str__(self) -> str:
         return f"{self.code} {self.message.rstrip('.')}" + (f". Fix: {self.fix}" if self.fix else "")
+
+    def in_smoke_run(self) -> None:
+        """Turn the commands it names into those of a smoke run."""
+        self.message, self.fix = for_smoke(self.message), for_smoke(self.fix)
 
 
 class ModelFault(FinetuneError):
@@ -147,6 +153,11 @@ class Problems:
             "problems": [asdict(problem) for problem in self.all],
         }
 
+    def in_smoke_run(self) -> None:
+        """Turn the commands in what is kept into those of a smoke run."""
+        for kept in (self.errors, self.warnings):
+            kept[:] = [replace(one, message=for_smoke(one.message), fix=for_smoke(one.fix)) for one in kept]
+
     def raise_if_errors(self) -> None:
         if self.error_count:
             raise BadInput(self)
@@ -158,6 +169,9 @@ class BadInput(FinetuneError):
     def __init__(self, problems: Problems) -> None:
         super().__init__(problems.render(), code="E100")
         self.problems = problems
+
+    def in_smoke_run(self) -> None:
+        self.problems.in_smoke_run()
 
     def __str__(self) -> str:
         return self.problems.render()

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import _start  # noqa: F401 (first: it finds finetune)
 import typer
 
 from finetune.console import run

@@ -288,7 +288,7 @@ def test_with_it_every_check_is_done_where_there_is_neither_model_nor_torch(proj
     edit_length(project, 100)
     done = subprocess.run(
         [sys.executable, "-c", NOTHING_HEAVY, "--project", str(project.paths.root), "--json"], cwd=HERE,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ".", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)},
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ".:scripts", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2, done.stderr

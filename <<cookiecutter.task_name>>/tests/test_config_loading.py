@@ -64,7 +64,7 @@ def test_c1_a_rate_without_a_dot_is_a_number(root: Path) -> None:
         (TRAINING, "method: lora", "method: lora\ntrust_remote_code: true", "E206", "trust_remote_code"),
         (TASK, "task_name: small-task", "task_name: Small Task", "E204", "task_name"),
         (TASK, "task_name: small-task", "", "E215", "task_name"),
-        (TASK, "  max_chars: 400", "", "E215", "input.max_chars"),
+        (TRAINING, f"  revision: {'0' * 40!r}", "", "E215", "base_model.revision"),
         (TASK, "  max_chars: 400", "  max_chars: 0", "E224", "input.max_chars"),
         (TASK, "task_type: classification", "task_type: clasification", "E228", "task_type"),
         (TRAINING, "  id: models/base/tiny", "  id: ../../etc/passwd", "E223", "base_model.id"),
@@ -124,10 +124,33 @@ def test_c22_a_folder_and_a_pipe_are_no_files(root: Path) -> None:
     assert [(p.path, p.code) for p in problems_of(root)] == [(TASK, "E221"), (TRAINING, "E221")]
 
 
-def test_an_empty_folder_names_all_three_files(tmp_path: Path) -> None:
-    assert [(p.path, p.code) for p in problems_of(tmp_path / "nowhere")] == [
-        (TASK, "E221"), (TRAINING, "E221"), (BENCHMARK, "E221"),
-    ]  # fmt: skip
+def test_a_repository_that_lost_its_files_names_them(root: Path) -> None:
+    for name in (TASK, BENCHMARK):
+        (root / name).unlink()
+    assert [(p.path, p.code) for p in problems_of(root)] == [(TASK, "E221"), (BENCHMARK, "E221")]
+
+
+def test_a_folder_that_is_no_repository_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    missing = problems_of(folder)
+    folder.mkdir()
+    empty = problems_of(folder)
+    assert [(p.path, p.code) for p in (*missing, *empty)] == [(TASK, "E247")] * 2
+    assert missing[0].message == f"no task repository here: {folder} is no folder"
+    assert empty[0].message == f"no task repository here: {folder} has no task_definition.yaml"
+    assert empty[0].fix == "cd into the repository that was generated, or name it with --project DIR"
+    (folder / "task_definiton.yaml").write_text("task_name: x\n", encoding="utf-8")
+    assert problems_of(folder)[0].fix.startswith("rename task_definiton.yaml to task_definition.yaml")
+
+
+@pytest.mark.parametrize("below", ["scripts", "data/raw"])
+def test_a_folder_inside_a_repository_names_the_root(root: Path, monkeypatch: pytest.MonkeyPatch, below: str) -> None:
+    (root / below).mkdir(parents=True, exist_ok=True)
+    (problem,) = problems_of(root / below)
+    assert problem.code == "E247" and problem.fix == f"the repository is {root}: cd {root}, or use --project with it"
+    monkeypatch.chdir(root / below)
+    (problem,) = problems_of(Path("."))
+    assert problem.fix == f"the repository is {root}: cd {'/'.join('..' for _ in Path(below).parts)}"
 
 
 def test_the_problems_of_all_files_come_at_once(root: Path) -> None:

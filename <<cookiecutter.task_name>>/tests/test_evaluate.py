@@ -170,7 +170,7 @@ def test_a_limit_of_nothing_is_refused(project: Any) -> None:
 def test_the_script_shows_its_help_without_heavy_imports() -> None:
     root = Path(__file__).parents[1]
     script = (
-        "import runpy, sys; sys.argv = ['04_evaluate.py', '--help']\n"
+        "import runpy, sys; sys.argv = ['04_evaluate.py', '--help']; sys.path.insert(0, 'scripts')\n"
         "try: runpy.run_path('scripts/04_evaluate.py', run_name='__main__')\n"
         "except SystemExit as end: assert end.code in (0, None), end.code\n"
         "heavy = {'torch', 'transformers', 'sklearn', 'numpy', 'peft', 'llama_cpp'} & set(sys.modules)\n"

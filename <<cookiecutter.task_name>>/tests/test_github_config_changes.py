@@ -38,14 +38,32 @@ def test_settings_that_say_what_is_demanded_are_policy_and_come_first(settings):
     )
     assert [(s.key, s.before, s.after) for s in found if s.policy] == [
         ("metrics.threshold", "0.8", "0.5"),
-        ("data.duplicates", None, '"error"'),
-        ("tolerances.f16", "1.0", "0.5"),
+        ("data.duplicates", '"warn"', '"error"'),
+        ("tolerances.f16", "1", "0.5"),
         ("base_model.revision", f'"{"0" * 40}"', f'"{"1" * 40}"'),
         ("checks.epochs", "[1, 10]", "[1, 99]"),
     ]
     assert [(s.path, s.key) for s in found[5:]] == [
         ("task_definition.yaml", "description"), ("configs/training_config.yaml", "optimiser.epochs"),
     ]  # fmt: skip
+
+
+def test_a_default_that_is_written_out_is_no_change_and_one_that_goes_shows_what_follows(settings):
+    same = {"input": {"field": "input"}, "data": {"balance": "none"}, "metrics": {"secondary": ["accuracy"]}}
+    assert settings(task=same, training={"seed": 42, "optimiser": {"weight_decay": 0}}) == []
+    found = settings(task={"metrics": {"threshold": 0.9}, "license": "mit"})
+    assert [(s.key, s.before, s.after) for s in found] == [
+        ("metrics.threshold", "0.8", "0.9"), ("license", '"apache-2.0"', '"mit"')
+    ]  # fmt: skip
+
+
+def test_a_threshold_that_is_taken_out_shows_the_one_that_follows(make_project, tmp_path):
+    for side, threshold in (("base", 0.95), ("head", 0.8)):
+        make_project(root=tmp_path / side, task={"metrics": {"threshold": threshold}})
+    file = tmp_path / "head" / "task_definition.yaml"
+    file.write_text(file.read_text(encoding="utf-8").replace("  threshold: 0.8\n", ""), encoding="utf-8")
+    found, unread = setting_changes(tmp_path / "base", tmp_path / "head")
+    assert not unread and [(s.key, s.before, s.after) for s in found] == [("metrics.threshold", "0.95", "0.8")]
 
 
 def test_a_new_label_in_the_middle_moves_no_other_and_a_long_text_is_only_measured(settings):

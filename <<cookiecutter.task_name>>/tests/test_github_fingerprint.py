@@ -160,7 +160,7 @@ NEW: dict[str, list[tuple[str, Any]]] = {
     TASK: [
         ("language", "de"), ("input.max_chars", 500), ("input.description", "other"), ("output.max_new_tokens", 9),
         ("output.example", "account"), ("system_prompt", "Another {labels}"), ("metrics.primary", "accuracy"),
-        ("metrics.secondary", ["accuracy"]), ("data.balance", "oversample"), ("data.group_field", "customer"),
+        ("metrics.secondary", []), ("data.balance", "oversample"), ("data.group_field", "customer"),
         ("data.min_rows_per_class", 6), ("metrics.threshold", 0.9), ("status", "released"), ("task_name", "other"),
         ("released_version", "v1.0.0"), ("license", "mit"), ("description", "other"), ("hub.adapter", "acme/x-lora"),
         ("hub.private", True), ("resources.gpu_memory_gb", 24),

@@ -19,7 +19,7 @@ from finetune import provenance
 from finetune.config.project import load_project
 from finetune.errors import FinetuneError
 from finetune.github.checkout import MAX_FILE_BYTES, is_input
-from finetune.github.fingerprint import STEPS, training_fingerprint
+from finetune.github.fingerprint import START, STEPS, training_fingerprint
 from finetune.github.freezing import read_input, thaw
 from finetune.github.frozen import INPUT
 
@@ -189,7 +189,7 @@ def test_what_the_steps_import_is_frozen():
     """Also inside functions: a module that is not frozen would be missing on the training runner only."""
     code = [path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py")]
     frozen = {name for name in code if is_input(name)} - {"finetune/checklist.py"}  # a step of its own
-    assert {*STEPS, "finetune/errors.py", "finetune/training/trainer.py"} <= frozen
+    assert {*STEPS, START, "finetune/errors.py", "finetune/training/trainer.py"} <= frozen
     missing = set()
     for name in frozen:
         for node in ast.walk(ast.parse((PACKAGE / name).read_text(encoding="utf-8"))):
@@ -208,8 +208,8 @@ def test_the_steps_start_in_a_folder_of_their_frozen_files(tmp_path: Path):
             shutil.copyfile(path, tmp_path / name)
     load = f"import runpy, finetune\nfor step in {STEPS}: runpy.run_path(step)\nprint(finetune.__file__, end='')"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", load], cwd=tmp_path, env={**os.environ, "PYTHONPATH": "."}, capture_output=True,
-        text=True,
+        [sys.executable, "-P", "-c", load], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ".:scripts"},
+        capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout) == tmp_path / "finetune" / "__init__.py"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 
@@ -14,7 +15,9 @@ _HUB_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_])?")
 class Section(BaseModel):
     """A closed, immutable part of a configuration: an unknown key is an error, a string is no number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -23,6 +26,17 @@ class Section(BaseModel):
         if not isinstance(values, dict):
             return values
         return {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+
+
+def derived(rule: str, **rules: Any) -> Any:
+    """A field that the file may leave out: task_defaults.py fills it in; `rule` tells people from what."""
+    return Field(json_schema_extra={"derived": rule}, **rules)
+
+
+def rule_of(field: FieldInfo) -> str | None:
+    """What a derived field follows from; None for any other."""
+    extra = field.json_schema_extra
+    return str(extra["derived"]) if isinstance(extra, dict) and "derived" in extra else None
 
 
 class RuleBroken(ValueError):
@@ -75,11 +89,11 @@ def _seed(value: object) -> object:
 Real = Annotated[float, BeforeValidator(_whole_is_real)]
 """A finite float; `1` is accepted for `1.0`, `true` and `"1"` are not."""
 
-Fraction = Annotated[Real, Field(ge=0.0, le=1.0)]
+Fraction = Annotated[Real, Field(ge=0.0, le=1.0, json_schema_extra={"minimum": 0, "maximum": 1})]
 """A float from 0 to 1."""
 
-Threshold = Annotated[Real, AfterValidator(_share)]
+Threshold = Annotated[Real, AfterValidator(_share), Field(json_schema_extra={"exclusiveMinimum": 0, "maximum": 1})]
 """A float above 0 and at most 1 that a score must reach."""
 
-Seed = Annotated[int, BeforeValidator(_seed)]
+Seed = Annotated[int, BeforeValidator(_seed), Field(json_schema_extra={"minimum": 0, "maximum": 2**32 - 1})]
 """A whole number that every random generator in use accepts: 0 to 2**32 - 1."""

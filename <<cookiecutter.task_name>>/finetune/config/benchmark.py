@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, model_validator
+from pydantic.config import JsonDict
 
 from finetune.config.base import Fraction, Real, Section, Seed, Threshold, raise_all, wrong
+from finetune.config.shapes import shape
 
 QUANTISATIONS = ("f16", "bf16", "f32", "Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q4_0", "Q3_K_M", "Q2_K")
+_QUANTISATIONS: JsonDict = {"items": {"enum": list(QUANTISATIONS)}, "minItems": 1, "uniqueItems": True}
+_TOLERANCES = {"merged": 0.01, "f16": 0.01, "Q8_0": 0.02, "Q4_K_M": 0.05}
 
 
 class Splits(Section):
     """Shares of the three splits; a row's split follows from its own hash, so adding rows never moves it."""
 
-    train: Fraction
-    valid: Fraction
-    test: Fraction
+    train: Fraction = Field(examples=[0.7])
+    """Share of the rows the model learns from."""
+    valid: Fraction = Field(examples=[0.15])
+    """Share that chooses the best checkpoint."""
+    test: Fraction = Field(examples=[0.15])
+    """Share that decides the release; below about 100 rows its confidence interval is wide."""
     salt: Annotated[str, StringConstraints(max_length=64)] = ""
     """Another salt draws other splits; change it only together with the version."""
 
@@ -31,14 +38,18 @@ class Bootstrap(Section):
     """Percentile bootstrap over test rows (Efron and Tibshirani 1993)."""
 
     samples: int = Field(default=1000, ge=100, le=100_000)
+    """Resamples; more is smoother, not narrower."""
     confidence: Real = Field(default=0.95, gt=0.5, lt=1.0)
+    """Level of the intervals."""
     seed: Seed = 0
+    """Seed of the resampling."""
 
 
 class Generation(Section):
     """Greedy decoding; the same for every artefact."""
 
     batch_size: int = Field(default=16, ge=1, le=1024)
+    """Prompts at once; memory and speed only, the answers are the same."""
     context: int = Field(default=2048, ge=128, le=1_048_576)
     """num_ctx of the GGUF runtime, in tokens."""
 
@@ -46,15 +57,17 @@ class Generation(Section):
 class BenchmarkConfig(Section):
     """The whole of benchmark_config.yaml."""
 
-    version: int = Field(ge=1)
+    version: int = Field(default=1, ge=1)
     """Raise it when splits, metrics or generation change: results of different versions are not comparable."""
-    splits: Splits
-    thresholds: dict[str, Threshold] = Field(default_factory=dict)
+    splits: Splits = Splits(train=0.7, valid=0.15, test=0.15)
+    thresholds: dict[str, Threshold] = Field(default={}, examples=[{"accuracy": 0.85}])
     """Floors beside the primary metric's threshold, by metric name."""
     bootstrap: Bootstrap = Bootstrap()
     baselines: tuple[Literal["zero_shot", "majority"], ...] = ("zero_shot", "majority")
-    quantisations: tuple[str, ...] = ("f16", "Q8_0", "Q4_K_M")
-    tolerances: dict[str, Fraction] = Field(default_factory=dict)
+    """What training must beat: the untrained base model, and always the commonest answer."""
+    quantisations: tuple[str, ...] = Field(default=("f16", "Q8_0", "Q4_K_M"), json_schema_extra=_QUANTISATIONS)
+    """GGUF files that are made, measured and published; each costs one pass over the test set."""
+    tolerances: dict[str, Fraction] = Field(examples=[_TOLERANCES])
     """Largest drop of the primary metric against the adapter, for merged and for each quantisation."""
     generation: Generation = Generation()
 
@@ -71,8 +84,9 @@ class BenchmarkConfig(Section):
         if not self.quantisations or len(set(self.quantisations)) != len(self.quantisations):
             message, fix = "quantisations must be a list without repetition", "for example [f16, Q8_0, Q4_K_M]"
             found.append(wrong("E229", message, fix, "quantisations"))
-        missing = {"merged", *self.quantisations} - set(self.tolerances)
+        missing = sorted({"merged", *self.quantisations} - set(self.tolerances))
         if missing and not found:
-            found.append(wrong("E228", f"no tolerance for {', '.join(sorted(missing))}", "add it", "tolerances"))
+            fix = f"add {shape('tolerances', {**self.tolerances, **{name: 0.02 for name in missing}})}"
+            found.append(wrong("E228", f"no tolerance for {', '.join(missing)}", fix, "tolerances"))
         raise_all(found)
         return self

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from finetune.config.base import RuleBroken
+from finetune.config.shapes import field_shape, inner_model
 from finetune.config.strict_yaml import Key, Located, read_yaml
 from finetune.errors import Problems
 
@@ -63,7 +64,7 @@ def _add(schema: type[BaseModel], detail: ErrorDetails, located: Located, proble
     elif kind == "missing" and isinstance(key[-1], int):
         code, message, fix = "E204", "the list is too short", "add the missing value"
     elif kind == "missing":
-        code, message, fix = "E215", "required key is missing", "add it"
+        code, message, fix = "E215", "required key is missing", _such_as("add it", schema, key, located)
     elif kind in _RANGE:
         code, message = "E224", f"{value!r} is out of range"
         fix = f"must be {said.removeprefix('Input should be ')}"
@@ -73,11 +74,19 @@ def _add(schema: type[BaseModel], detail: ErrorDetails, located: Located, proble
         code, message = "E228", f"{_shown(value)} is not a known value"
         fix = f"did you mean {near[0]}?" if near else f"one of {expected}"
     elif kind in _WANTED:
-        code, message, fix = "E204", f"{_shown(value)} is not {_WANTED[kind]}", f"write {_WANTED[kind]}"
+        code, message = "E204", f"{_shown(value)} is not {_WANTED[kind]}"
+        fix = _such_as(f"write {_WANTED[kind]}", schema, key, located)
     else:
         rule = said.removeprefix("Value error, ").replace("Tuple", "List")
         code, message, fix = "E204", f"{_shown(value)} does not fit", rule[:1].lower() + rule[1:]
     located.report(problems, key, code, message, fix)
+
+
+def _such_as(fix: str, schema: type[BaseModel], key: Key, located: Located) -> str:
+    """The fix with the shape of what is wanted, from the outermost key that the file does not have."""
+    given = max((length for length in range(len(key)) if key[:length] in located.lines), default=0)
+    example = field_shape(schema, key, given)
+    return f"{fix}, such as {example}" if example else fix
 
 
 def _parts(at: str) -> Key:
@@ -98,15 +107,12 @@ def _shown(value: object) -> str:
 
 def _names_at(schema: type[BaseModel], key: Key) -> list[str]:
     """Field names of the sub-model that `key` leads to, for the nearest-name hint."""
-    current: Any = schema
+    current = schema
     for part in key:
-        if isinstance(part, int):
-            continue
-        info = getattr(current, "model_fields", {}).get(part)
-        if info is None:
-            return []
-        current = info.annotation
-        for argument in getattr(current, "__args__", ()):
-            if isinstance(argument, type) and issubclass(argument, BaseModel):
-                current = argument
-    return list(getattr(current, "model_fields", {}))
+        if isinstance(part, str):
+            field = current.model_fields.get(part)
+            inner = inner_model(field.annotation) if field else None
+            if inner is None:
+                return []
+            current = inner
+    return list(current.model_fields)

@@ -1,13 +1,17 @@
-"""One project: its paths and its three configurations, checked together."""
+"""One project: where it is, its paths and its three configurations, checked together."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from finetune.config.benchmark import BenchmarkConfig
 from finetune.config.loading import Located, build, merge, read_yaml
 from finetune.config.task import METRICS, SUGGESTED_THRESHOLD, TaskDefinition
+from finetune.config.task_defaults import derive
 from finetune.config.training import TrainingConfig
 from finetune.errors import Problems
 from finetune.paths import Paths
@@ -24,18 +28,51 @@ class Project:
     training: TrainingConfig
     benchmark: BenchmarkConfig
     warnings: tuple[str, ...] = ()
+    derived: dict[str, Any] = field(default_factory=dict)
+    """Keys that task_definition.yaml leaves to their rules, dotted, and what follows."""
 
     @property
     def smoke(self) -> bool:
         return self.paths.smoke
 
 
+def check_root(root: Path) -> None:
+    """Raise BadInput (E247) when `root` is no task repository: it has neither a task nor a training configuration.
+
+    The message names the folder that was looked in and, where one of the folders above is a repository, that one.
+    """
+    paths = Paths(Path(root).resolve())
+    if _is_repository(paths):
+        return
+    where = f"{paths.root} has no {paths.task_definition.name}" if paths.root.is_dir() else f"{paths.root} is no folder"
+    above = next((folder for folder in paths.root.parents if _is_repository(Paths(folder))), None)
+    here = paths.root == Path.cwd()
+    if above is not None:
+        # As typed from here: the way up is what somebody in scripts/ needs.
+        way = os.path.relpath(above) if here else str(above)
+        fix = f"the repository is {above}: cd {way}" + ("" if here else ", or use --project with it")
+    else:
+        fix = "cd into the repository that was generated, or name it with --project DIR"
+    near = difflib.get_close_matches("task_definition.yaml", [p.name for p in paths.root.glob("*.y*ml")], n=1)
+    if near and above is None:
+        fix = f"rename {near[0]} to task_definition.yaml if this is it; else {fix}"
+    problems = Problems()
+    problems.add(paths.task_definition.name, "E247", f"no task repository here: {where}", fix)
+    problems.raise_if_errors()
+
+
+def _is_repository(paths: Paths) -> bool:
+    """Any of the configurations will do: of a repository that has lost one, the loss is the message."""
+    return any(os.path.lexists(file) for file in (paths.task_definition, paths.training_config, paths.benchmark_config))
+
+
 def load_project(root: Path, smoke: bool = False) -> Project:
     """Read and check the three configurations below `root`.
 
     With `smoke`, configs/smoke_config.yaml is laid over training and benchmark configuration.
-    Raises BadInput with the problems of all files at once.
+    Raises BadInput with the problems of all files at once, or where there is no task repository (E247).
     """
+    check_root(root)
     paths = Paths(Path(root).resolve(), smoke)
     problems = Problems()
 
@@ -53,8 +90,9 @@ def load_project(root: Path, smoke: bool = False) -> Project:
     if task and training and benchmark and task_file and training_file and benchmark_file:
         _cross_check(task, training, benchmark, (task_file, training_file, benchmark_file), problems)
     problems.raise_if_errors()
-    assert task and training and benchmark
-    return Project(paths, task, training, benchmark, tuple(str(warning) for warning in problems.warnings))
+    assert task and training and benchmark and task_file
+    warnings = tuple(str(warning) for warning in problems.warnings)
+    return Project(paths, task, training, benchmark, warnings, derive(task_file.values))
 
 
 def _overlay(override: Located, training: Located | None, benchmark: Located | None, problems: Problems) -> None:

@@ -1,37 +1,37 @@
-"""task_definition.yaml: what the task is, what a right answer looks like, and how good is good enough."""
+"""task_definition.yaml: what the task is, what a right answer looks like, and how good is good enough.
+
+Only what nobody can guess is required; the rest has a default here or a rule in task_defaults.py.
+"""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from finetune.config.base import Real, Section, Threshold, is_hub_id, is_hub_name, raise_all, wrong
+from finetune.config.base import Real, Section, Threshold, derived, is_hub_id, is_hub_name, raise_all, wrong
+from finetune.config.shapes import shape
+from finetune.config.task_defaults import DEFAULT_FIELD, METRICS, PLACEHOLDER, SUGGESTED_THRESHOLD, complete
+
+__all__ = ["DEFAULT_FIELD", "METRICS", "PLACEHOLDER", "SUGGESTED_THRESHOLD", "TaskDefinition", "TaskType"]
 
 TaskType = Literal["classification", "extraction", "generation"]
 
-METRICS: dict[str, tuple[str, ...]] = {
-    "classification": ("macro_f1", "accuracy"),
-    "extraction": ("entity_f1", "entity_precision", "entity_recall", "json_validity", "exact_match"),
-    "generation": ("rouge_l", "chrf", "token_f1", "exact_match"),
-}
-"""Metrics that fit each task type; the first one is the default primary metric."""
-
-DEFAULT_FIELD = {"classification": "label", "extraction": "entities", "generation": "output"}
-PLACEHOLDER = {"classification": "{labels}", "extraction": "{entity_types}"}
-SUGGESTED_THRESHOLD = 0.80
-
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+_LABELS = [{"name": "billing", "description": "charges and refunds"}, {"name": "shipping", "description": "parcels"}]
+_ENTITY_TYPES = [{"name": "order_id", "description": "an order number as written, such as A-20581"}]
 
 
 class Named(Section):
     """A label or an entity type."""
 
-    name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(examples=["billing"])
     """As the model must write it."""
-    description: Annotated[str, StringConstraints(min_length=1, max_length=300)]
+    description: Annotated[str, StringConstraints(min_length=1, max_length=300)] = Field(
+        examples=["charges and refunds"]
+    )
     """One line; it goes into the system prompt."""
 
     @model_validator(mode="after")
@@ -49,39 +49,41 @@ class Input(Section):
 
     field: FieldName = "input"
     """Name of the raw record's field."""
-    description: Text
+    description: Text = derived("a sentence in the task's language")
     """What the text is and where it comes from."""
-    max_chars: int = Field(ge=1, le=200_000)
+    max_chars: int = Field(default=2000, ge=1, le=200_000)
     """Longest input accepted, in characters; longer rows are errors, never cut."""
-    example: Text
-    """One input as users write it."""
+    example: Text = derived("a question in the task's language")
+    """One input as users write it; cards and guide show it."""
 
 
 class Output(Section):
     """What the model must answer."""
 
-    field: FieldName
+    field: FieldName = derived("label, entities or output, by task_type")
     """Name of the raw record's field that holds the answer."""
-    description: Text
+    description: Text = derived("a sentence for the task_type, in the task's language")
     """What a right answer is, in a sentence."""
-    labels: tuple[Named, ...] = ()
-    """Classification: the closed set of answers."""
-    entity_types: tuple[Named, ...] = ()
-    """Extraction: the closed set of entity types."""
-    max_new_tokens: int = Field(ge=1, le=8192)
+    labels: tuple[Named, ...] = Field(default=(), examples=[_LABELS])
+    """The closed set of answers, two or more; classification needs it."""
+    entity_types: tuple[Named, ...] = Field(default=(), examples=[_ENTITY_TYPES])
+    """The closed set of entity types; extraction needs it."""
+    max_new_tokens: int = derived(
+        "16, 256 or 160 by task_type, more in Chinese, Japanese and Korean and for long labels", ge=1, le=8192
+    )
     """Longest answer generated, in tokens; the token cap of every served artefact."""
-    example: Text
-    """One answer, as the model writes it."""
+    example: Text = derived("the first label, an empty list of entities, or a sentence")
+    """One answer, as the model writes it; cards and guide show it."""
 
 
 class Metrics(Section):
     """How the task is judged."""
 
-    primary: str
+    primary: str = derived("macro_f1, entity_f1 or rouge_l, by task_type", examples=["macro_f1"])
     """The metric the release depends on."""
-    threshold: Threshold
+    threshold: Threshold = derived("0.8, or 0.3 for generation", examples=[0.8])
     """Lowest primary value that passes the gate; 0.80 or more is suggested for classification and extraction."""
-    secondary: tuple[str, ...] = ()
+    secondary: tuple[str, ...] = derived("the other metrics of the task_type", examples=[["accuracy"]])
     """Further metrics in the report."""
 
 
@@ -92,13 +94,14 @@ class Data(Section):
     """Optional field with a stable row id."""
     group_field: FieldName = "group"
     """Optional field; rows of one group never straddle two splits (one customer, one document)."""
-    expected_rows: int = Field(ge=1)
+    expected_rows: int = Field(default=1000, ge=1)
     """How many rows are planned; the data report compares."""
     min_rows_per_class: int = Field(default=10, ge=1)
     """Fewest rows of a label or entity type."""
     max_imbalance: Real = Field(default=3.0, ge=1.0)
     """Largest class divided by smallest class."""
     imbalance_policy: Literal["warn", "error"] = "warn"
+    """What classes beyond max_imbalance are."""
     duplicates: Literal["warn", "error"] = "warn"
     """What an exact duplicate row is. A conflicting one is always an error."""
     near_duplicates: Literal["leave_out", "error", "ignore"] = "leave_out"
@@ -106,26 +109,31 @@ class Data(Section):
     personal_data: Literal["warn", "error", "ignore"] = "warn"
     """What an e-mail address, phone or card number, IBAN or Taiwan national ID in a text is."""
     balance: Literal["none", "oversample", "weights"] = "none"
-    """How the training split is balanced; validation and test are never touched."""
+    """How the training split is balanced; validation and test are never touched. Classification only."""
 
 
 class Resources(Section):
     """Where it is trained."""
 
-    preset: Text
+    preset: Text = derived("24GB-4B-LoRA")
     """The hardware preset the configuration started from."""
-    gpu_memory_gb: int = Field(ge=0, le=10_000)
+    gpu_memory_gb: int = derived("the preset's", ge=0, le=10_000, examples=[24])
     """Memory of the runner's GPU in GB; 0 means CPU."""
 
 
 class Hub(Section):
     """The three Hugging Face repositories of a release."""
 
-    namespace: Text
-    adapter: Text
-    gguf: Text
-    merged: Text
-    private: bool = False
+    namespace: Text = Field(examples=["your-namespace"])
+    """Your user or organisation on the Hub."""
+    adapter: Text = derived("namespace/task_name-lora")
+    """The LoRA adapter's repository."""
+    gguf: Text = derived("namespace/task_name-gguf")
+    """The GGUF files' repository."""
+    merged: Text = derived("namespace/task_name")
+    """The merged model's repository."""
+    private: bool = derived("true where the licence is LicenseRef-Proprietary, else false")
+    """Whether the repositories are made private."""
 
     @model_validator(mode="after")
     def _three_repositories(self) -> Hub:
@@ -146,26 +154,37 @@ class Hub(Section):
 class TaskDefinition(Section):
     """The whole of task_definition.yaml."""
 
-    version: Literal[1]
-    task_name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")]
+    version: Literal[1] = 1
+    """Of this file's format; nobody needs to write it."""
+    task_name: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{1,62}$")] = Field(examples=["ticket-router"])
     """Lower case English letters, digits and hyphens; no spaces."""
-    task_type: TaskType
-    description: Text
-    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")]
+    task_type: TaskType = Field(examples=["classification"])
+    """What the model does with a text: choose one label, list the entities in it, or write a text."""
+    description: Text = Field(examples=["Route a message to the team that answers it"])
+    """The task in one sentence."""
+    language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2,3}(-[A-Za-z0-9]{2,8})*$")] = Field(examples=["en"])
     """BCP 47 tag of the data, e.g. en or zh-TW."""
     status: Literal["draft", "released"] = "draft"
     """Set to released by the release, with its version."""
     released_version: str | None = None
-    license: Text
+    """Written by the release."""
+    license: Text = derived("LicenseRef-Proprietary: all rights reserved", examples=["apache-2.0"])
     """SPDX identifier of the published model."""
-    input: Input
-    output: Output
-    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=20_000)]
+    input: Input = derived("its keys' defaults", examples=[{"field": "input"}])
+    output: Output = derived("its keys' defaults", examples=[{"labels": _LABELS}])
+    system_prompt: Annotated[str, StringConstraints(min_length=1, max_length=20_000)] = derived(
+        "an instruction for the task_type in the task's language", examples=["Choose one label.\n{labels}"]
+    )
     """The instruction; {labels} or {entity_types} is replaced by the list with its descriptions."""
-    metrics: Metrics
-    data: Data
-    resources: Resources
+    metrics: Metrics = derived("its keys' defaults", examples=[{"primary": "macro_f1", "threshold": 0.8}])
+    data: Data = Data()
+    resources: Resources = derived("its keys' defaults", examples=[{"preset": "24GB-4B-LoRA"}])
     hub: Hub
+
+    @model_validator(mode="before")
+    @classmethod
+    def _derived(cls, values: Any) -> Any:
+        return complete(values) if isinstance(values, dict) else values
 
     @model_validator(mode="after")
     def _consistent(self) -> TaskDefinition:
@@ -182,11 +201,11 @@ class TaskDefinition(Section):
                     message, fix = f"{named[index].name!r} stands there twice", "differ in more than letter case"
                     found.append(wrong("E217", message, fix, f"output.{kind}.{index}.name"))
         if self.task_type == "classification" and len(self.output.labels) < 2:
-            message = "fewer than two labels"
-            found.append(wrong("E217", message, "list every label with a description", "output.labels"))
+            fix = f"list every label: {shape('labels', _LABELS)}"
+            found.append(wrong("E217", "fewer than two labels", fix, "output.labels"))
         if self.task_type == "extraction" and not self.output.entity_types:
-            message = "no entity type"
-            found.append(wrong("E217", message, "list every entity type with a description", "output.entity_types"))
+            fix = f"list every type: {shape('entity_types', _ENTITY_TYPES)}"
+            found.append(wrong("E217", "no entity type", fix, "output.entity_types"))
         placeholder = PLACEHOLDER.get(self.task_type)
         if placeholder and placeholder not in self.system_prompt:
             found.append(wrong("E218", f"{placeholder} is missing", f"put {placeholder} into it", "system_prompt"))

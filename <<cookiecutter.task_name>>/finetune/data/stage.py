@@ -41,6 +41,8 @@ class RawData:
 def validate(project: Project, as_json: bool = False) -> int:
     """Check every record and write the data report, also when there are errors. Returns 2 on errors, else 0."""
     raw = _open_raw(project)
+    if not as_json:
+        _show_derived(project)
     report, _ = _check(project, raw)
     if not as_json:
         _show(report)
@@ -179,6 +181,23 @@ def _balance(project: Project, plan: Plan, train: Path) -> dict[str, Any]:
     elif policy == "weights":
         facts["class_weights"] = class_weights({name: counts["train"] for name, counts in plan.classes.items()})
     return facts
+
+
+def _show_derived(project: Project) -> None:
+    """What task_definition.yaml leaves to its rules: one line, however much it is."""
+    if not project.derived:
+        return
+    listed = ", ".join(f"{key}={_short(value)}" for key, value in project.derived.items())
+    say(f"task_definition.yaml leaves these to their defaults (docs/reference.md): {listed}")
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + ", ".join(map(str, value)) + "]"
+    if isinstance(value, str):
+        text = " ".join(value.split())
+        return repr(text if len(text) <= 40 else text[:39] + "…") if " " in text or len(text) > 40 else text
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _show(report: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from finetune.config.project import Project
+from finetune.hints import for_smoke
 
 NOTICEABLE = 0.01
 """Share of outputs from which a wrong form is worth a remedy."""
@@ -20,7 +21,8 @@ CHECKLIST_ID = {"overfitting": "8.3", "underfitting": "4.15", "no-learning": "4.
 def advise(project: Project, report: dict[str, Any]) -> list[dict[str, str]]:
     """[{"id", "symptom", "evidence", "remedy"}], most pressing first; ids are those of CHECKLIST.md."""
     rules = (_stale, _format, _baseline, _low_score, _weak_classes, _confusions, _training, _memory, _noise)
-    return [item for rule in rules for item in rule(project, report)]
+    found = [item for rule in rules for item in rule(project, report)]
+    return [{**item, "remedy": for_smoke(item["remedy"])} for item in found] if project.smoke else found
 
 
 def _item(id: str, symptom: str, evidence: str, remedy: str) -> dict[str, str]:

@@ -24,7 +24,8 @@ HEAVY = (
 HELP_SECONDS = 120
 # A None in sys.modules makes `import torch` fail as on a machine without it.
 _HELP = f"""
-import contextlib, io, runpy, sys
+import contextlib, io, os, runpy, sys
+sys.path.insert(0, os.path.dirname(sys.argv[1]))  # as python SCRIPT does
 for name in {HEAVY!r}:
     sys.modules[name] = None
 for script in sys.argv[1:]:
@@ -112,7 +113,7 @@ def benchmark_metrics(facts: Facts) -> Finding:
 
 @evidence
 def scripts_run(facts: Facts) -> Finding:
-    scripts = sorted((facts.root / "scripts").glob("*.py"))
+    scripts = sorted((facts.root / "scripts").glob("[!_]*.py"))
     if not scripts:
         return not_yet("no scripts/*.py")
     try:

@@ -17,6 +17,13 @@ def _unwritten(**texts: str) -> Finding | None:
     return None
 
 
+def _left_out(facts: Facts, *keys: str) -> Finding | None:
+    """Open while something that only a person knows is left to its default."""
+    assert facts.project
+    left = [key for key in keys if key in facts.project.derived]
+    return not_yet(f"{', '.join(left)}: still the default, write your own (task_definition.yaml)") if left else None
+
+
 @evidence
 def task_name(facts: Facts) -> Finding:
     return facts.refused("task_definition.yaml", "task_name") or done(
@@ -34,8 +41,10 @@ def input_format(facts: Facts) -> Finding:
     if refusal := facts.refused("task_definition.yaml", "input", "language"):
         return refusal
     given = facts.task.input
-    return _unwritten(input__description=given.description, input__example=given.example) or done(
-        f"field {given.field}, {facts.task.language}, at most {given.max_chars} characters, one example"
+    return (
+        _left_out(facts, "input.description", "input.example")
+        or _unwritten(input__description=given.description, input__example=given.example)
+        or done(f"field {given.field}, {facts.task.language}, at most {given.max_chars} characters, one example")
     )
 
 
@@ -44,6 +53,8 @@ def output_format(facts: Facts) -> Finding:
     if refusal := facts.refused("task_definition.yaml", "output"):
         return refusal
     output = facts.task.output
+    if left_out := _left_out(facts, "output.example") if facts.task.task_type != "classification" else None:
+        return left_out
     if unwritten := _unwritten(output__description=output.description, output__example=output.example):
         return unwritten
     form = {

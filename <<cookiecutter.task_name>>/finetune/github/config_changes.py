@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from finetune.config.loading import read_yaml
+from pydantic import BaseModel
+
+from finetune.config.benchmark import BenchmarkConfig
+from finetune.config.loading import Located, build, read_yaml
+from finetune.config.task import TaskDefinition
+from finetune.config.training import TrainingConfig
 from finetune.data.text_rules import shown
 from finetune.errors import Problems
 from finetune.github.data_schema import Setting
@@ -17,6 +22,10 @@ CONFIGS = (
     "task_definition.yaml", "configs/benchmark_config.yaml", "configs/training_config.yaml",
     "configs/smoke_config.yaml",
 )  # fmt: skip
+_SCHEMAS: dict[str, type[BaseModel]] = {
+    "task_definition.yaml": TaskDefinition, "configs/benchmark_config.yaml": BenchmarkConfig,
+    "configs/training_config.yaml": TrainingConfig,
+}  # fmt: skip
 _POLICY = {
     "task_definition.yaml": (
         "metrics", "data.min_rows_per_class", "data.max_imbalance", "data.imbalance_policy", "data.duplicates",
@@ -32,11 +41,14 @@ _ABSENT = object()
 
 
 def setting_changes(before: Path, after: Path) -> tuple[list[Setting], list[str]]:
-    """Every configuration value that differs, policy first, and the files that one side has broken."""
+    """Every configuration value that differs, policy first, and the files that one side has broken.
+
+    What a file leaves out has the value that the pipeline reads for it: a default written out is no change.
+    """
     found: list[Setting] = []
     unread: list[str] = []
     for name in CONFIGS:
-        values = [_values(root, name) for root in (before, after)]
+        values = _both(before, after, name)
         if values[0] is None or values[1] is None:
             unread.append(name)
             continue
@@ -48,6 +60,13 @@ def setting_changes(before: Path, after: Path) -> tuple[list[Setting], list[str]
     return sorted(found, key=lambda setting: not setting.policy), unread
 
 
+def _both(before: Path, after: Path, name: str) -> list[dict[str, Any] | None]:
+    """The file's values on both sides, with their defaults where both are whole; see `_values`."""
+    written = [_values(root, name) for root in (before, after)]
+    read = [_read(values, _SCHEMAS[name]) if values and name in _SCHEMAS else None for values in written]
+    return written if None in read else read
+
+
 def _values(root: Path, name: str) -> dict[str, Any] | None:
     """The file's values; {} where there is no such file, None where it is broken."""
     if not os.path.lexists(root / name):
@@ -55,6 +74,12 @@ def _values(root: Path, name: str) -> dict[str, Any] | None:
     problems = Problems(keep=0)
     located = read_yaml(root / name, name, problems)
     return None if located is None or problems.error_count else located.values
+
+
+def _read(values: dict[str, Any], schema: type[BaseModel]) -> dict[str, Any] | None:
+    """The values as a step reads them; None where the schema refuses them."""
+    model = build(schema, Located("", values), Problems(keep=0))
+    return model.model_dump(mode="json") if model else None
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
@@ -90,6 +115,8 @@ def _shown(value: Any) -> str | None:
         return shown(value, _CHARACTERS)
     if isinstance(value, list):
         return "[" + ", ".join(_shown(part) or "" for part in value[:10]) + (", …]" if len(value) > 10 else "]")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))  # as people write it
     return "null" if value is None else str(value).lower()
 
 

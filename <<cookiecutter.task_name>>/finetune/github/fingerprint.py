@@ -26,6 +26,8 @@ CODE = ("config", "data", "training", "evaluation", "templates")
 """Folders of finetune/ that steps 02 to 04 import from or read, beside the modules in finetune/ itself."""
 STEPS = ("scripts/02_convert_format.py", "scripts/03_train.py", "scripts/04_evaluate.py")
 """What the training job calls."""
+START = "scripts/_start.py"
+"""What each of them imports first."""
 NOT_TRAINED = {"checks", "logging_steps", "checkpoints"}
 """Sections of training_config.yaml that leave the adapter as it is; the same as trainer.run_inputs leaves out."""
 MEASURED = {"version", "splits", "generation", "bootstrap", "baselines"}
@@ -63,7 +65,7 @@ def is_code(path: str) -> bool:
     """Whether the posix `path` is code (or a template) of steps 02 to 04."""
     top, *parts = path.split("/")
     if top != "finetune" or any(part.startswith(".") for part in parts):
-        return path in STEPS
+        return path in (*STEPS, START)
     return path.endswith((".py", ".j2")) and (len(parts) == 1 or parts[0] in CODE)
 
 

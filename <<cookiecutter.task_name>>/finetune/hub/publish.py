@@ -43,6 +43,8 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
     codes = {problem.code for problem in problems.errors}
     # A smoke model is too small to pass the gates; its cards can still be looked at.
     shown_only = dry_run and project.smoke and codes <= GATE_CODES and set(measured) == set(measured_names(project))
+    if project.smoke:
+        problems.in_smoke_run()
     report_problems(problems)
     if codes and not shown_only:
         return GATE_FAILED if codes & GATE_CODES else BAD_INPUT
