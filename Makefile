@@ -25,7 +25,7 @@ JOBS ?= 2
 PYTHON := $(CURDIR)/.venv/bin/python
 TEMPLATE := <<cookiecutter.task_name>>
 CACHES := -name __pycache__ -o -name .pytest_cache -o -name .ruff_cache -o -name .hypothesis
-SOURCES = cookiecutter.json $(shell find '$(TEMPLATE)' hooks \( $(CACHES) \) -prune -o -type f -print)
+SOURCES = cookiecutter.json $(shell find '$(TEMPLATE)' hooks templates \( $(CACHES) \) -prune -o -type f -print)
 DEMO_NAME := demo-$(TYPE)-$(shell tr '[:upper:]' '[:lower:]' <<< '$(LANGUAGE)')
 DEMO := build/demo/$(DEMO_NAME)
 
