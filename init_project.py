@@ -46,7 +46,7 @@ def how_to_install(missing: str) -> str:
 
 
 try:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts it has not installed it
         raise ModuleNotFoundError(name=f"Python 3.11 or newer, this is {sys.version.split()[0]}")
     import cookiecutter.exceptions
     import cookiecutter.main

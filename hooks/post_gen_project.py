@@ -115,7 +115,7 @@ def way_to(project: Path) -> str:
 
 
 def say(text: str, stream: str = "stdout") -> None:
-    """Print. A terminal, pipe or disk that takes nothing must not cost the project, which is deleted if this hook fails.
+    """Print. A terminal, pipe or disk that takes nothing must not cost the project: it is deleted if this hook fails.
 
     Nothing is raised here, nor by Python at its end, when it would write the rest and exit with 120.
     """

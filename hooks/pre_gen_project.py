@@ -37,6 +37,9 @@ SEPARATORS = str.maketrans("：；", ":;")
 COMMAS = str.maketrans("，、", ",,")
 BY_FILE = "write task_definition.yaml instead, which takes any text: init_project.py"
 
+TOO_OLD = """This template needs cookiecutter 2.6 or newer, and this one is older; nothing has been written. A new one:
+  uvx cookiecutter …      or      pipx run cookiecutter …      or      python3 -m pip install --upgrade cookiecutter"""
+
 QUESTIONS = (
     "task_name", "task_type", "language", "description", "labels", "primary_metric", "threshold", "preset",
     "hub_namespace", "code_owners", "license", "sample_data",
@@ -204,7 +207,7 @@ def try_again(answers: Answers, caller: list[str], environment: Mapping[str, str
         extra = [["--extra-context", json.dumps(given, ensure_ascii=False)]]
     else:
         extra = [[f"{name}={value}"] for name, value in given.items()]
-    return " \\\n  ".join(shlex.join(words) for words in ([*kept, "--no-input"], *extra))
+    return " \\\n  ".join(" ".join(map(_quoted, words)) for words in ([*kept, "--no-input"], *extra))
 
 
 def _tool(caller: list[str]) -> int | None:
@@ -234,8 +237,13 @@ def _typed(answers: Answers, name: str) -> str:
     return as_template("".join(sign if sign.isprintable() else " " if sign.isspace() else "" for sign in str(value)))
 
 
+def _quoted(word: str) -> str:
+    """For the shell, so that an apostrophe stays readable."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!') else shlex.quote(word)
+
+
 def as_template(text: str) -> str:
-    """An answer that is not typed at a question is a template to cookiecutter: what would open an expression is quoted."""
+    """An answer that is not typed at a question is a template to cookiecutter: what opens an expression is quoted."""
     return re.sub(r"[<](?=[%#<])", lambda found: f"{'<' * 2} '{found[0]}' {'>' * 2}", text)
 
 
@@ -275,8 +283,7 @@ def say(text: str) -> None:
 def main() -> int:
     caller = caller_words()
     if ANSWERS.startswith("<" * 2):
-        say("This template needs cookiecutter 2.6 or newer, and this one is older; nothing has been written. Use\n"
-            "  uvx cookiecutter …    or    pipx run cookiecutter …    or    python3 -m pip install -U cookiecutter")  # fmt: skip
+        say(TOO_OLD)
         return stop(caller)
     answers = json.loads(ANSWERS)
     problems = find_problems(answers)
