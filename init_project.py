@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -29,20 +30,18 @@ TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 sys.path.insert(0, str(TEMPLATE))
 
 
+PACKAGES = "cookiecutter pydantic PyYAML rich typer"
+
+
 def how_to_install(missing: str) -> str:
-    """The one line that helps where this Python lacks a package: what is installed decides, nothing is changed here."""
-    script, arguments = shlex.quote(os.path.relpath(__file__)), shlex.join(sys.argv[1:])
+    """The one line that helps where this Python lacks a package; what the machine has decides, nothing is changed."""
+    script = f"{shlex.quote(os.path.relpath(__file__))} {shlex.join(sys.argv[1:])}".rstrip()
     runner = next((f"{tool} run" for tool in ("uv", "pipx") if shutil.which(tool)), "")
-    if not runner:
+    if not runner:  # a folder of its own: Debian and others let nobody install into the Python of the system
         venv = shlex.quote(os.path.relpath(ROOT / "build" / "venv"))
-        runner = f"{venv}/bin/python"
-        packages = "cookiecutter pydantic PyYAML rich typer"
-        script = f"{script} {arguments}".rstrip()
-        return (
-            f"E249 init_project.py needs {missing}. Fix: python3 -m venv {venv} && {runner} -m pip install -q "
-            f"{packages} && {runner} {script}"
-        )
-    return f"E249 init_project.py needs {missing}. Fix: {runner} {script} {arguments}".rstrip()
+        python = f"{venv}/bin/python"
+        runner = f"python3 -m venv {venv} && {python} -m pip install -q {PACKAGES} && {python}"
+    return f"E249 init_project.py needs {missing}. Fix: {runner} {script}"
 
 
 try:
@@ -188,6 +187,8 @@ def main(
     code_owners: Annotated[str | None, typer.Option(help="for .github/CODEOWNERS, such as @your-org/team")] = None,
 ) -> None:
     """Generate the repository of one task; exit 2 with every problem of the definition."""
+    # Without a handler of its own it would print a traceback of what `_fail` says in a line.
+    logging.getLogger("cookiecutter").addHandler(logging.NullHandler())
     try:
         target = init(definition, output, sample_data, preset, code_owners)
     except BadInput as error:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,14 @@ def next_steps(answers: Answers, git: str, folder: str | None = None) -> str:
     return f"{name} is ready. {git}.\nNext:\n{steps}"
 
 
+def in_passing(project: Path, answers: Answers) -> bool:
+    """Whether cruft bakes into a folder of its own, to compare: check, diff and update."""
+    made = Path(tempfile.gettempdir()).resolve()
+    return "_output_dir" not in answers and any(
+        folder.parent == made and re.fullmatch(r"tmp[a-z0-9_]{8}", folder.name) for folder in project.parents
+    )
+
+
 def way_to(project: Path) -> str:
     """The folder from where the command was typed; in full where that is shorter, or not known."""
     started = os.environ.get("PWD", "")
@@ -137,7 +147,8 @@ def main() -> int:
     except OSError as error:
         say(f"E974 {error.strerror} ({error.filename}). Fix: correct it and run the same command again", "stderr")
         return 1
-    if not answers["_definition"]:  # init_project.py does the rest itself, once it has checked the repository
+    # init_project.py does the rest itself, once it has checked the repository.
+    if not answers["_definition"] and not in_passing(project, answers):
         say(next_steps(answers, start_git(project, answers), way_to(project)))
     return 0
 
