@@ -82,8 +82,8 @@ def missing_here(root: Path, wanted: list[str], alone: list[str]) -> str:
     pip itself answers: without any index it can only accept what is installed, at the pinned versions, down to the
     requirements of requirements; of those that come `alone`, only they themselves.
     """
-    asking = [*pip(Path(sys.executable)), "--isolated", "install", "--dry-run", "--no-index", "-q", *HERE]
-    asking += ["-c", CONSTRAINTS]
+    asking = [*pip(Path(sys.executable)), "--isolated", "install", "-c", CONSTRAINTS, *HERE]
+    asking += ["--dry-run", "--no-index", "-q"]
     for options, asked in (([], wanted), (["--no-deps"], alone)):
         if not asked:
             continue
@@ -192,7 +192,7 @@ def run_pip(root: Path, python: Path, *arguments: str) -> None:
     pinned["PIP_CONSTRAINT"] = f"{CONSTRAINTS} {os.environ.get('PIP_CONSTRAINT', '')}".strip()
     shown = () if sys.stdout.isatty() else ("-q",)
     done = subprocess.run(
-        [*pip(python), "install", "--no-input", *shown, *HERE, "-c", CONSTRAINTS, *arguments],
+        [*pip(python), "install", "-c", CONSTRAINTS, "--no-input", *shown, *HERE, *arguments],
         cwd=root, env={**quiet_environment(), **pinned}, check=False,
     )  # fmt: skip
     if done.returncode:
