@@ -30,6 +30,8 @@ DEMO_NAME := demo-$(TYPE)-$(shell tr '[:upper:]' '[:lower:]' <<< '$(LANGUAGE)')
 DEMO := build/demo/$(DEMO_NAME)
 
 export PYTHONDONTWRITEBYTECODE := 1
+# It would send .venv to the modules of another Python.
+unexport PYTHONHOME
 # One copy of llama.cpp's converter for the tests and every demo.
 export LLM_FT_TOOLS ?= $(CURDIR)/build/tools
 export TOKENIZERS_PARALLELISM ?= false
@@ -43,10 +45,7 @@ setup: .venv/.complete ## make .venv with everything, for the template and for w
 
 # The stamp is written last: a killed installation is finished by the next call.
 .venv/.complete: constraints.txt pyproject.toml
-	@$(BASE_PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make BASE_PYTHON=python3.11")'
-	$(BASE_PYTHON) -m venv .venv
-	$(if $(TORCH_INDEX),$(PYTHON) -m pip install -q -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch)
-	$(PYTHON) -m pip install -q -c constraints.txt -e '.[pipeline,dev]'
+	@EXTRAS=pipeline,dev TORCH_INDEX='$(TORCH_INDEX)' $(BASE_PYTHON) -I '$(TEMPLATE)/.github/actions/setup/setup.py' --develop
 	@touch $@
 
 .PHONY: demo

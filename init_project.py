@@ -1,34 +1,68 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["cookiecutter>=2.6", "pydantic>=2.9", "PyYAML>=6.0", "rich>=13.9", "typer>=0.15"]
+# ///
 """A task_definition.yaml in, a task repository out: python init_project.py task_definition.yaml -o DIR [--sample-data].
 
 To begin with one: python init_project.py --example classification [--language zh-TW] > task_definition.yaml
 The definition is checked with the generated package's own schema, turned into answers, and baked with cookiecutter;
 the result lies in DIR/<task_name>, with the given definition in it word for word.
+
+`uv run init_project.py …` and `pipx run init_project.py …` install the packages above by themselves.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import json
+import logging
 import os
+import shlex
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-import typer
+from typing import Annotated, Any, Literal, NoReturn
 
 ROOT = Path(__file__).resolve().parent
 TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 sys.path.insert(0, str(TEMPLATE))
 
-from finetune.config.loading import build, read_yaml  # noqa: E402
-from finetune.config.presets import MEMORY_GB  # noqa: E402
-from finetune.config.project import load_project  # noqa: E402
-from finetune.config.task import TaskDefinition, TaskType  # noqa: E402
-from finetune.config.task_defaults import WIDE  # noqa: E402
-from finetune.errors import BAD_INPUT, IO_FAULT, BadInput, FinetuneError, Problems  # noqa: E402
+
+PACKAGES = "cookiecutter pydantic PyYAML rich typer"
+
+
+def how_to_install(missing: str) -> str:
+    """The one line that helps where this Python lacks a package; what the machine has decides, nothing is changed."""
+    script = f"{shlex.quote(os.path.relpath(__file__))} {shlex.join(sys.argv[1:])}".rstrip()
+    runner = next((f"{tool} run" for tool in ("uv", "pipx") if shutil.which(tool)), "")
+    if not runner:  # a folder of its own: Debian and others let nobody install into the Python of the system
+        venv = shlex.quote(os.path.relpath(ROOT / "build" / "venv"))
+        python = f"{venv}/bin/python"
+        runner = f"python3 -m venv {venv} && {python} -m pip install -q {PACKAGES} && {python}"
+    return f"E250 init_project.py needs {missing}. Fix: {runner} {script}"
+
+
+try:
+    if sys.version_info < (3, 11):  # noqa: UP036 - whoever starts it has not installed it
+        raise ModuleNotFoundError(name=f"Python 3.11 or newer, this is {sys.version.split()[0]}")
+    import cookiecutter.exceptions
+    import cookiecutter.main
+    import typer
+
+    from finetune.config.loading import build, read_yaml
+    from finetune.config.presets import MEMORY_GB
+    from finetune.config.project import load_project
+    from finetune.config.task import TaskDefinition, TaskType
+    from finetune.config.task_defaults import WIDE
+    from finetune.errors import BAD_INPUT, IO_FAULT, BadInput, FinetuneError, Problems
+except ModuleNotFoundError as error:
+    if __name__ != "__main__":
+        raise
+    sys.stderr and print(how_to_install(f"{error.name}"), file=sys.stderr)
+    sys.exit(2)
 
 Answers = dict[str, Any]
 
@@ -89,7 +123,7 @@ def answers_for(
         "task_type": task.task_type,
         "language": "zh-TW" if wide else "en",
         "description": " ".join(task.description.split()),
-        "labels": "; ".join(f"{item.name}: {_plain(item.description)}" for item in named) or "-",
+        "labels": "; ".join(f"{item.name}: {item.description}" for item in named) or "-",
         "primary_metric": task.metrics.primary,
         "threshold": f"{task.metrics.threshold:.6f}".rstrip("0").ljust(4, "0"),
         "preset": preset or task.resources.preset,
@@ -106,13 +140,10 @@ def answers_for(
         "__adapter_repo": task.hub.adapter,
         "__gguf_repo": task.hub.gguf,
         "__merged_repo": task.hub.merged,
+        "__private": str(task.hub.private).lower(),
         "__secondary_metrics": ", ".join(task.metric_names[1:]),
+        "_named": {item.name: item.description for item in named},
     }
-
-
-def _plain(description: str) -> str:
-    """A description without the two signs that separate labels in an answer; only the README shows this form."""
-    return description.replace(";", ",").replace(": ", " - ").rstrip(":")
 
 
 def check_answers(answers: Answers, defaults: Answers, shown: str) -> None:
@@ -144,8 +175,6 @@ def init(
     code_owners: str | None = None,
 ) -> Path:
     """Bake the repository and return its folder; nothing is left in `output` if anything goes wrong."""
-    from cookiecutter.main import cookiecutter
-
     task, text = read_definition(definition, preset)
     defaults = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     answers = answers_for(task, defaults, sample_data, preset, code_owners)
@@ -153,15 +182,19 @@ def init(
     target = output / task.task_name
     if os.path.lexists(target):
         raise FinetuneError(f"{target} exists already", "choose another folder with -o, or remove it")
+    pre, post = _hook("pre_gen_project"), _hook("post_gen_project")
+    given = {name: pre.as_template(value) if isinstance(value, str) else value for name, value in answers.items()}
     with _folder(output), tempfile.TemporaryDirectory(prefix=f".{task.task_name}-", dir=output) as staging:
         kept = Path(staging) / "definition.yaml"
         kept.write_bytes(text.encode("utf-8"))
-        baked = cookiecutter(
-            str(ROOT), no_input=True, default_config=True, output_dir=staging,
-            extra_context={**answers, "_definition": str(kept.resolve())},
+        baked = cookiecutter.main.cookiecutter(
+            str(ROOT), no_input=True, default_config={"replay_dir": f"{staging}/replay"}, output_dir=staging,
+            extra_context={**given, "_definition": str(kept.resolve())},
         )  # fmt: skip
         load_project(Path(baked))
+        done = post.start_git(Path(baked), {**defaults, **answers, "_output_dir": staging})
         Path(baked).rename(target)
+    post.say(post.next_steps(answers, done, post.way_to(target.resolve())))
     return target
 
 
@@ -188,6 +221,8 @@ def main(
     language: Annotated[Language, typer.Option(help="of that example")] = "en",
 ) -> None:
     """Generate the repository of one task; exit 2 with every problem of the definition."""
+    # Without a handler of its own it would print a traceback of what `_fail` says in a line.
+    logging.getLogger("cookiecutter").addHandler(logging.NullHandler())
     try:
         if show:
             sys.stdout.buffer.write(example(show, language, preset).encode("utf-8"))
@@ -197,15 +232,19 @@ def main(
             raise FinetuneError("no task definition", fix, "E249")
         target = init(definition, output, sample_data, preset, code_owners)
     except BadInput as error:
-        typer.echo(error.problems.render(), err=True)
-        raise typer.Exit(BAD_INPUT) from None
+        _fail(error.problems.render(), BAD_INPUT)
     except FinetuneError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(error.exit_code) from None
+        _fail(str(error), error.exit_code)
+    except cookiecutter.exceptions.CookiecutterException as error:
+        _fail(f"E974 cookiecutter stopped: {error}", IO_FAULT)
     except OSError as error:
-        typer.echo(f"E974 {error.strerror}: {error.filename}", err=True)
-        raise typer.Exit(IO_FAULT) from None
-    typer.echo(str(target))
+        _fail(f"E974 {error.strerror or error}: {error.filename}", IO_FAULT)
+    _hook("post_gen_project").say(str(target))
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _hook("post_gen_project").say(message, "stderr")
+    raise typer.Exit(code)
 
 
 if __name__ == "__main__":

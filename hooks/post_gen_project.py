@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,12 @@ def prune(project: Path) -> None:
     for pattern, _ in PRUNE:
         for found in sorted(project.glob(pattern)):
             shutil.rmtree(found)
+
+
+def drop_citation(project: Path, answers: Answers) -> None:
+    """Nobody is asked to cite what nobody else may use."""
+    if answers["__spdx"].startswith("LicenseRef-"):
+        (project / "CITATION.cff").unlink(missing_ok=True)
 
 
 def place_definition(project: Path, answers: Answers) -> None:
@@ -85,12 +94,12 @@ def _git(project: Path, *arguments: str) -> bool:
     return done.returncode == 0
 
 
-def next_steps(answers: Answers, git: str) -> str:
-    """What to type now."""
+def next_steps(answers: Answers, git: str, folder: str | None = None) -> str:
+    """What to type now; `folder` is how the repository is reached from where the user is."""
     name = answers["task_name"]
     data = "look at data/raw/sample.jsonl" if answers["sample_data"] else "put your records into data/raw/*.jsonl"
     rows = [
-        (f"cd {name}", ""),
+        (f"cd {shlex.quote(folder or name)}", ""),
         ("make setup", "make .venv with every pinned package"),
         ("make validate", f"{data}, and check it"),
         ("make all", "convert, train, evaluate, merge, export, verify, dry-run the upload"),
@@ -99,14 +108,48 @@ def next_steps(answers: Answers, git: str) -> str:
     return f"{name} is ready. {git}.\nNext:\n{steps}"
 
 
+def in_passing(project: Path, answers: Answers) -> bool:
+    """Whether cruft bakes into a folder of its own, to compare: check, diff and update."""
+    made = Path(tempfile.gettempdir()).resolve()
+    return "_output_dir" not in answers and any(
+        folder.parent == made and re.fullmatch(r"tmp[a-z0-9_]{8}", folder.name) for folder in project.parents
+    )
+
+
+def way_to(project: Path) -> str:
+    """The folder from where the command was typed; in full where that is shorter, or not known."""
+    started = os.environ.get("PWD", "")
+    if not Path(started).is_absolute():
+        return str(project)
+    return min(os.path.relpath(project, Path(started).resolve()), str(project), key=len)
+
+
+def say(text: str, stream: str = "stdout") -> None:
+    """Print. A terminal, pipe or disk that takes nothing must not cost the project: it is deleted if this hook fails.
+
+    Nothing is raised here, nor by Python at its end, when it would write the rest and exit with 120.
+    """
+    try:
+        getattr(sys, stream).reconfigure(encoding="utf-8", errors="backslashreplace")
+        print(text, file=getattr(sys, stream), flush=True)
+    except (OSError, ValueError, AttributeError):
+        setattr(sys, stream, None)
+
+
 def main() -> int:
     answers = json.loads(ANSWERS)
     project = Path.cwd()
-    place_sample(project, answers)
-    prune(project)
-    place_definition(project, answers)
-    git = start_git(project, answers)
-    print(next_steps(answers, git))
+    try:
+        place_sample(project, answers)
+        prune(project)
+        drop_citation(project, answers)
+        place_definition(project, answers)
+    except OSError as error:
+        say(f"E974 {error.strerror} ({error.filename}). Fix: correct it and run the same command again", "stderr")
+        return 1
+    # init_project.py does the rest itself, once it has checked the repository.
+    if not answers["_definition"] and not in_passing(project, answers):
+        say(next_steps(answers, start_git(project, answers), way_to(project)))
     return 0
 
 

@@ -23,7 +23,7 @@ from finetune.config.project import Project, load_project  # noqa: E402
 pytest_plugins = ["workflows.times", "workflows.fixtures"]
 Bake = Callable[..., "BakedProject"]
 
-PARTS = (TEMPLATE.name, "{{cookiecutter.cruft}}", "templates", "hooks", "cookiecutter.json", "init_project.py")
+PARTS = (TEMPLATE.name, "{{cookiecutter._cruft}}", "hooks", "templates", "cookiecutter.json", "init_project.py")
 """What cookiecutter, cruft and init_project.py need of this repository."""
 LATER = {
     "docs/models.md", "docs/reference.md", "docs/runtime.md", "scripts/import_data.py", "scripts/predict.py",

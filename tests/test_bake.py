@@ -259,7 +259,13 @@ def test_licence_is_the_same_everywhere(bake: Bake, questions: dict[str, Any], a
     assert first.get(answer, "All rights reserved") in project.text("LICENSE")
     assert tomllib.loads(project.text("pyproject.toml"))["project"]["license"] == spdx
     assert project.load().task.license.casefold() == spdx.casefold()
-    assert yaml.safe_load(project.text("CITATION.cff")).get("license", "LicenseRef-Proprietary") == spdx
+    private = answer == "proprietary"
+    assert project.load().task.hub.private == private
+    assert ("private repositories: " in project.text("README.md")) == private
+    if private:  # nobody is asked to cite what nobody may use
+        assert "CITATION.cff" not in project.files and "cite" not in project.text("README.md")
+    else:
+        assert yaml.safe_load(project.text("CITATION.cff"))["license"] == spdx
 
 
 def test_second_bake_keeps_the_users_data(bake: Bake, template: Path, tmp_path: Path) -> None:

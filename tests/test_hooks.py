@@ -6,7 +6,10 @@ import ast
 import importlib.util
 import json
 import re
+import shlex
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -87,9 +90,12 @@ def test_sample_labels_may_be_described_and_ordered_anew(answers: dict[str, Any]
     assert pre.find_problems({**answers, "labels": "; ".join(f"{name}: about {name}" for name in names)}) == []
 
 
-def test_chinese_separators_are_named(answers: dict[str, Any]) -> None:
-    problems = pre.find_problems({**answers, "labels": "是：同意；否：不同意", "sample_data": False})
-    assert "half-width" in problems[0]
+def test_chinese_separators_are_accepted(answers: dict[str, Any]) -> None:
+    assert pre.find_problems({**answers, "labels": "是：同意；否：不同意", "sample_data": False}) == []
+
+
+def test_questions_of_the_hook_are_those_of_the_template(questions: dict[str, Any]) -> None:
+    assert list(pre.QUESTIONS) == [name for name in questions if not name.startswith("_")]
 
 
 def test_hub_id_limit_counts_the_longest_repository(answers: dict[str, Any]) -> None:
@@ -181,3 +187,75 @@ def test_cruft_bakes_without_git(project: Path, answers: dict[str, Any]) -> None
 def test_next_steps_name_the_folder_and_the_data(answers: dict[str, Any]) -> None:
     assert "cd ticket-router" in post.next_steps(answers, "git: x")
     assert "data/raw/*.jsonl" in post.next_steps({**answers, "sample_data": False}, "git: x")
+
+
+PLACES = {
+    "closed pipe": "exec {command} | true",
+    "full disk": "exec {command} > /dev/full 2> /dev/full",
+    "closed": "exec {command} >&- 2>&-",
+    "ASCII": "LC_ALL=C PYTHONIOENCODING=ascii:strict exec {command}",
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_project_stays_where_nothing_can_be_printed(template: Path, tmp_path: Path, place: str) -> None:
+    """F33: the last print failed, the hook with it, and cookiecutter deleted what it had made."""
+    out = tmp_path / "é 中"
+    command = [sys.executable, "-m", "cookiecutter", str(template), "--no-input", "--default-config", "-o", str(out)]
+    line = "set -o pipefail; " + PLACES[place].format(command=shlex.join([*command, "description=把訊息分類 😀"]))
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (out / "ticket-router" / "data" / "raw" / "sample.jsonl").exists()
+    if place == "ASCII":
+        assert "cd 'é 中/ticket-router'" in done.stdout.decode("utf-8")
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_refusal_keeps_its_exit_code_where_nothing_can_be_printed(
+    answers: dict[str, Any], tmp_path: Path, place: str
+) -> None:
+    text = (ROOT / "hooks" / "pre_gen_project.py").read_text(encoding="utf-8")
+    literal = json.dumps({**answers, "threshold": "２"})
+    script = tmp_path / "hook.py"
+    script.write_text(text.replace('"""<< cookiecutter | jsonify >>"""', f'"""{literal}"""'), encoding="utf-8")
+    line = "set -o pipefail; " + PLACES[place].format(command=shlex.join([sys.executable, str(script)]))
+    done = subprocess.run(["bash", "-c", line], capture_output=True, check=False, cwd=tmp_path)
+    assert done.returncode == 1
+    if place in ("ASCII", "closed pipe"):
+        assert "threshold: '２'" in done.stderr.decode("utf-8")
+
+
+def test_a_full_disk_is_one_line_and_no_traceback(
+    project: Path, answers: dict[str, Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(
+        post, "ANSWERS", json.dumps({**answers, "_definition": str(project / "gone.yaml"), "__spdx": "MIT"})
+    )
+    assert post.main() == 1
+    assert (
+        capfd.readouterr().err
+        == f"E974 No such file or directory ({project}/gone.yaml). Fix: correct it and run the same command again\n"
+    )
+
+
+@pytest.mark.parametrize(("spdx", "stays"), [("LicenseRef-Proprietary", False), ("MIT", True), ("GPL-3.0-only", True)])
+def test_only_what_others_may_use_has_a_citation(
+    project: Path, answers: dict[str, Any], spdx: str, stays: bool
+) -> None:
+    (project / "CITATION.cff").touch()
+    post.drop_citation(project, {**answers, "__spdx": spdx})
+    assert (project / "CITATION.cff").exists() == stays
+
+
+def test_the_way_is_told_from_where_the_user_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PWD", str(tmp_path / "a"))
+    assert post.way_to(tmp_path / "a" / "x") == "x" and post.way_to(tmp_path / "b" / "x") == "../b/x"
+    monkeypatch.delenv("PWD")
+    assert post.way_to(tmp_path / "x") == str(tmp_path / "x")
+
+
+def test_what_cruft_bakes_to_compare_is_not_announced(answers: dict[str, Any], tmp_path: Path) -> None:
+    from_cruft = {name: value for name, value in answers.items() if name != "_output_dir"}
+    assert post.in_passing(Path(tempfile.gettempdir()).resolve() / "tmpra3sw8ip" / "x", from_cruft)
+    assert not post.in_passing(tmp_path / "x", from_cruft) and not post.in_passing(Path("/tmp/tmpra3sw8ip/x"), answers)

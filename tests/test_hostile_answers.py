@@ -127,7 +127,7 @@ def test_what_the_hook_accepts_is_safe_in_yaml(questions: dict[str, Any], data: 
     variable = data.draw(st.sampled_from(variables))
     if pre.find_problems({**given_answers, variable: text}):
         return
-    assert text.isprintable() and not set(text) & set("<>{}")
+    assert text.isprintable() and (variable == "labels" or not set(text) & set("<>{}"))
     quoted = "'" + text.strip().replace("'", "''") + "'"
     assert yaml.safe_load(f"x: {quoted}\ny: 1\n") == {"x": text.strip(), "y": 1}
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +17,7 @@ import pytest
 import yaml
 
 import init_project
-from conftest import Bake
+from conftest import ROOT, Bake
 from finetune.config.project import load_project
 from finetune.errors import BadInput, FinetuneError
 from finetune.readme import replace_task
@@ -213,9 +216,9 @@ def test_every_problem_at_once_with_exit_2(bake: Bake, template: Path, tmp_path:
         ({"task_name": "class"}, "reserved"),
         ({"task_name": "a--b"}, "task_name"),
         ({"description": "see << cookiecutter >>"}, "description"),
-        ({"description": "routes \U0001f600"}, "emoji"),
+        ({"description": "routes \u200b"}, "invisible"),
         ({"resources.preset": "my own machine"}, "resources.preset"),
-        ({"output.labels": [{"name": name, "description": "a language"} for name in ("c", "c#")]}, "label name"),
+        ({"output.labels": [{"name": name, "description": "a language"} for name in ("c", "c\u200b")]}, "E216"),
     ],
 )
 def test_rules_of_the_questions_hold_too(bake: Bake, tmp_path: Path, change: dict[str, Any], word: str) -> None:
@@ -263,3 +266,72 @@ def test_value_that_yaml_readers_disagree_on_is_a_problem_not_a_crash(
 def test_missing_file_is_named(template: Path, tmp_path: Path) -> None:
     done = run(template, tmp_path / "nothing.yaml", "-o", tmp_path / "out")
     assert done.returncode == 2 and "E221" in done.stderr and "Traceback" not in done.stderr
+
+
+def bare(template: Path, *arguments: str, path: str) -> subprocess.CompletedProcess[str]:
+    """With a Python that has no packages, as a machine has that was never used for this."""
+    return subprocess.run(
+        [sys.executable, "-I", "-S", str(template / "init_project.py"), *arguments],
+        capture_output=True, text=True, check=False, cwd=template, env={"PATH": path},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        ("uv", "uv run init_project.py 'my task.yaml' -o ..\n"),
+        ("pipx", "pipx run init_project.py 'my task.yaml' -o ..\n"),
+        ("", "build/venv/bin/python init_project.py 'my task.yaml' -o ..\n"),
+    ],
+)
+def test_without_its_packages_it_says_the_one_line_that_installs_them(
+    template: Path, tmp_path: Path, tool: str, line: str
+) -> None:
+    if tool:
+        (tmp_path / tool).touch(mode=0o755)
+    done = bare(template, "my task.yaml", "-o", "..", path=str(tmp_path))
+    assert done.returncode == 2 and done.stderr.startswith("E250 init_project.py needs ")
+    assert done.stderr.endswith(line) and done.stderr.count("\n") == 1 and not done.stdout
+
+
+def test_packages_it_names_are_those_it_imports_and_the_project_has(template: Path) -> None:
+    text = (template / "init_project.py").read_text(encoding="utf-8")
+    block = "".join(line[2:] + "\n" for line in text.split("# /// script\n")[1].split("# ///")[0].splitlines())
+    listed = tomllib.loads(block)["dependencies"]
+    own = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert set(listed) <= set(own)
+    names = {re.split("[>=]", one)[0] for one in listed}
+    assert " ".join(sorted(names, key=str.casefold)) == " ".join(
+        sorted(init_project.PACKAGES.split(), key=str.casefold)
+    )
+    loaded = "import sys, init_project; print(*{name.split('.')[0] for name in sys.modules})"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=template, capture_output=True, text=True, check=True)
+    heavy = {"msgspec", "rensa", "torch", "numpy", "tokenizers"}
+    assert not set(done.stdout.split()) & heavy
+
+
+def test_a_home_that_cannot_be_written_is_no_obstacle_and_nothing_is_left_there(
+    bake: Bake, template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    source = definition(bake, tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "file" / "home"))
+    done = run(template, source, "-o", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+
+
+def test_steps_name_the_folder_and_not_where_it_was_made(bake: Bake, template: Path, tmp_path: Path) -> None:
+    done = run(template, definition(bake, tmp_path), "-o", tmp_path / "a b")
+    assert done.returncode == 0 and f"cd '{tmp_path}/a b/ticket-router'" in done.stdout
+    assert "first commit done" in done.stdout and "/.ticket-router-" not in done.stdout
+
+
+def test_a_failure_of_cookiecutter_itself_is_one_line(bake: Bake, template: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(template, broken)
+    hook = broken / "hooks" / "post_gen_project.py"
+    text = hook.read_text(encoding="utf-8").replace("    answers = json.loads(ANSWERS)\n", "    return 1\n")
+    hook.write_text(text, encoding="utf-8")
+    done = run(broken, definition(bake, tmp_path), "-o", tmp_path / "out")
+    assert done.returncode == 74 and "E974 cookiecutter stopped" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

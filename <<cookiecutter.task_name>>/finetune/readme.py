@@ -45,7 +45,7 @@ def task_table(project: Project, chinese: bool) -> str:
             ("發布條件", f"測試集上 `{primary}` 至少 {threshold}"),
             ("其他指標", secondary),
             ("基礎模型", f"{model}，{method}"),
-            ("發布位置", f"[adapter]({adapter})（LoRA）、[GGUF]({gguf})（Ollama、llama.cpp）、"
+            ("發布位置", f"{'私有儲存庫：' if task.hub.private else ''}[adapter]({adapter})（LoRA）、[GGUF]({gguf})（Ollama、llama.cpp）、"
              f"[合併模型]({merged})（vLLM）"),
             ("授權", licence),
         ]  # fmt: skip
@@ -56,7 +56,7 @@ def task_table(project: Project, chinese: bool) -> str:
             ("Released when", f"`{primary}` is at least {threshold} on the test set"),
             ("Also reported", secondary),
             ("Base model", f"{model}, {method}"),
-            ("Published as", f"[adapter]({adapter}) (LoRA), [GGUF]({gguf}) (Ollama, llama.cpp), "
+            ("Published as", f"{'private repositories: ' if task.hub.private else ''}[adapter]({adapter}) (LoRA), [GGUF]({gguf}) (Ollama, llama.cpp), "
              f"[merged]({merged}) (vLLM)"),
             ("Licence", licence),
         ]  # fmt: skip
@@ -66,8 +66,30 @@ def task_table(project: Project, chinese: bool) -> str:
 
 
 def _named(names: Sequence[str], comma: str, more: str) -> str:
-    shown = comma.join(f"`{name}`".replace("|", "\\|") for name in names[:NAMED])
+    shown = comma.join(map(_code, names[:NAMED]))
     return shown + (more.format(len(names) - NAMED) if len(names) > NAMED else "")
+
+
+def _code(name: str) -> str:
+    """The name as inline code in a table's cell; the generator's markdown.jinja writes the same."""
+    if "<!--" in name:  # could be taken for one of the markers
+        return f"<code>{_plain(name)}</code>"
+    fence = "`" * (max(map(len, re.findall("`+", name)), default=0) + 1)
+    pad = " " if "`" in name else ""
+    return fence + pad + name.replace("|", "\\|") + pad + fence
+
+
+def _plain(text: str) -> str:
+    """The name as text that Markdown leaves alone, as markdown.jinja has it."""
+    for sign, written in (
+        ("&", "&amp;"),
+        ("<", "&lt;"),
+        ("|", "&#124;"),
+        ("$", "&#36;"),
+        *((s, f"\\{s}") for s in "\\`*[~"),
+    ):
+        text = text.replace(sign, written)
+    return text.replace("_", "\\_") if re.search(r"(^| )_", text) else text
 
 
 def _hub(repo: str) -> str:

@@ -27,6 +27,14 @@ def test_the_system_text_names_every_label_with_its_description(make_project):
     )
 
 
+def test_a_description_that_names_a_placeholder_stays_as_it_is(make_project):
+    labels = [{"name": name, "description": "of {entity_types} and {labels}"} for name in ("{labels}", "b")]
+    task = make_project(task={"output": {"labels": labels}, "system_prompt": "Choose.\n{labels}"}).task
+    assert chat.system_text(task) == (
+        "Choose.\n- {labels}: of {entity_types} and {labels}\n- b: of {entity_types} and {labels}"
+    )
+
+
 def test_the_system_text_follows_the_task_it_is_asked_for(make_project, tmp_path):
     first = make_project(root=tmp_path / "a").task
     second = make_project("extraction", root=tmp_path / "b").task

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +17,28 @@ from types import ModuleType
 import pytest
 
 SETUP = Path(__file__).resolve().parent.parent / ".github" / "actions" / "setup" / "setup.py"
+DEVELOPED = """[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "p"
+version = "1"
+dependencies = ["alpha"]
+"""
+BACKEND = """
+import os, zipfile
+def build_editable(folder, *_, **__):
+    info = "p-1.dist-info/"
+    files = {
+        "p.pth": os.getcwd(), info + "RECORD": "", info + "WHEEL": "Wheel-Version: 1.0\\nTag: py3-none-any\\n",
+        info + "METADATA": "Metadata-Version: 2.1\\nName: p\\nVersion: 1\\nRequires-Dist: alpha\\n",
+    }
+    with zipfile.ZipFile(os.path.join(folder, "p-1-py3-none-any.whl"), "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return "p-1-py3-none-any.whl"
+"""
 PROJECT = '[project]\nname = "p"\ndependencies = [{base}]\n[project.optional-dependencies]\n'
 
 
@@ -31,10 +56,17 @@ def write_project(root: Path, base: str, extras: str = "", pins: str = "") -> No
     (root / "constraints.txt").write_text(pins, encoding="utf-8")
 
 
-def run(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def write_developed(root: Path) -> None:
+    """A project `p` that needs alpha and can be installed as it lies, without any download."""
+    write_project(root, "", pins="alpha==1.0\nbeta==1.0\n")
+    for name, text in (("pyproject.toml", DEVELOPED), ("backend.py", BACKEND), ("p.py", "X = 1\n")):
+        (root / name).write_text(text, encoding="utf-8")
+
+
+def run(root: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The action's one command, as a runner calls it."""
     return subprocess.run(
-        [sys.executable, "-I", str(SETUP)], cwd=root, capture_output=True, text=True, check=False,
+        [sys.executable, "-I", str(SETUP), *options], cwd=root, capture_output=True, text=True, check=False,
         env={**os.environ, "PYTHONPATH": ".", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment},
     )  # fmt: skip
 
@@ -208,3 +240,110 @@ def test_old_python_is_named(setup: ModuleType, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(setup, "OLDEST", (99, 0))
     with pytest.raises(setup.SetupError, match="is needed"):
         setup.set_up(tmp_path, [], "")
+
+
+ELSEWHERE = {
+    "user": {"PIP_USER": "1"},
+    "target": {"PIP_TARGET": "{root}/elsewhere"},
+    "prefix": {"PIP_PREFIX": "{root}/elsewhere"},
+    "root": {"PIP_ROOT": "{root}/elsewhere"},
+    "virtualenv": {"PIP_REQUIRE_VIRTUALENV": "1"},
+    "no deps": {"PIP_NO_DEPS": "1"},
+    "dry run": {"PIP_DRY_RUN": "1"},
+    "python home": {"PYTHONHOME": "{root}/elsewhere", "PYTHONPATH": "{root}/elsewhere"},
+    "configuration file": {"PIP_CONFIG_FILE": "{root}/pip.conf"},
+}
+
+
+@pytest.mark.parametrize("develop", [False, True], ids=["action", "make setup"])
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_packages_come_into_venv_wherever_pip_is_told_to_put_them(
+    tmp_path: Path, index: Path, name: str, develop: bool
+) -> None:
+    """F34: a user's or a runner's own settings of pip."""
+    write_project(tmp_path, '"alpha"', pins="alpha==1.0\nbeta==1.0\n")
+    (tmp_path / "pip.conf").write_text("[install]\nuser = true\ntarget = elsewhere\n[global]\nuser = true\n")
+    if develop:
+        write_developed(tmp_path)
+    told = {key: value.format(root=tmp_path) for key, value in ELSEWHERE[name].items()}
+    done = run(tmp_path, *(["--develop"] if develop else []), **{**offline(index), **told})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert in_venv(tmp_path, "import alpha, beta; print(alpha.VERSION, beta.VERSION)") == "1.0 1.0"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_constraints_of_the_user_hold_beside_ours(tmp_path: Path, index: Path) -> None:
+    write_project(tmp_path, '"alpha"', pins="alpha==1.0\n")
+    (tmp_path / "mine.txt").write_text("beta==1.0\n", encoding="utf-8")
+    done = run(tmp_path, PIP_CONSTRAINT=str(tmp_path / "mine.txt"), **offline(index))
+    assert done.returncode == 0, done.stderr
+    assert in_venv(tmp_path, "import alpha, beta; print(alpha.VERSION, beta.VERSION)") == "1.0 1.0"
+
+
+def test_make_setup_goes_on_where_it_was_stopped(tmp_path: Path, index: Path) -> None:
+    write_developed(tmp_path)
+    assert run(tmp_path, "--develop", **offline(index)).returncode == 0
+    mine = tmp_path / ".venv" / "mine.txt"
+    mine.touch()
+    done = run(tmp_path, "--develop", **offline(index))
+    assert done.returncode == 0 and mine.exists() and "minutes" in done.stdout
+    found = "import p, alpha; print(p.X, alpha.VERSION)"
+    python = tmp_path / ".venv" / "bin" / "python"
+    shown = subprocess.run([python, "-c", found], cwd=tmp_path.parent, capture_output=True, text=True, check=True)
+    assert shown.stdout == "1 1.0\n"
+
+
+@pytest.fixture
+def of_another(tmp_path: Path) -> Iterator[Path]:
+    """A repository whose .venv belongs to another user, in a place where everyone may go."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("another user can only be played by root, with setpriv")
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o777)
+        write_project(root, '"alpha"', pins="alpha==1.0\n")
+        (root / ".venv" / "bin").mkdir(parents=True)
+        (root / ".venv" / "bin" / "x").touch()
+        yield root
+
+
+@pytest.mark.parametrize("develop", [False, True], ids=["action", "make setup"])
+def test_environment_of_another_user_is_a_coded_message(of_another: Path, develop: bool) -> None:
+    """F35: a reused runner that once ran as root."""
+    script = of_another / "setup.py"
+    shutil.copyfile(SETUP, script)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    base = "/usr/bin/python3"
+    probe = subprocess.run([*nobody, base, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], check=False)
+    if probe.returncode:
+        pytest.skip("no Python that another user can start")
+    done = subprocess.run(
+        [*nobody, base, "-I", str(script), *(["--develop"] if develop else [])],
+        cwd=of_another, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 74 and "Traceback" not in done.stderr
+    message = done.stderr if develop else done.stdout.split("::error title=setup::")[1]
+    assert "E247" in message and ".venv is root's and this runs as nobody" in message and "sudo rm -rf" in message
+    assert (of_another / ".venv" / "bin" / "x").exists()
+
+
+@pytest.mark.parametrize("gone", ["ensurepip", "venv"])
+def test_python_without_venv_gets_the_line_that_helps(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Debian and Ubuntu ship it as a package of its own."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == gone else find(name))
+    write_project(tmp_path, '"alpha"')
+    with pytest.raises(setup.SetupError, match=r"E244 .*sudo apt-get install python3\.\d+-venv"):
+        setup.develop(tmp_path, [], "")
+
+
+@pytest.mark.parametrize("makefile", ["Makefile", "../Makefile"])
+def test_both_makefiles_install_by_this_script_alone(makefile: str) -> None:
+    file = SETUP.parents[3] / makefile
+    if not file.exists():
+        pytest.skip("a generated repository has one Makefile")
+    text = file.read_text(encoding="utf-8")
+    assert text.count(".github/actions/setup/setup.py") == 1 and "pip install" not in text and "-m venv" not in text
+    assert "unexport PYTHONHOME" in text

@@ -25,7 +25,11 @@ _ENTITY_TYPES = [{"name": "order_id", "description": "an order number as written
 
 
 class Named(Section):
-    """A label or an entity type."""
+    """A label or an entity type: whatever one line of the prompt and of the answer can hold.
+
+    The questions of cookiecutter have the same rule (hooks/pre_gen_project.py of the template); where : and ; separate,
+    they cannot stand in a name.
+    """
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(examples=["billing"])
     """As the model must write it."""
@@ -39,8 +43,6 @@ class Named(Section):
         for text in (self.name, self.description):
             if not text.isprintable() or text != text.strip():
                 raise wrong("E216", "control character, line break or outer space in the text", "write it on one line")
-        if any(sign in self.name for sign in ";:"):
-            raise wrong("E216", f"label name {self.name!r} contains ; or :", "use letters, digits, - or _")
         return self
 
 

@@ -43,8 +43,9 @@ def system_text(task: TaskDefinition) -> str:
     global _last_system
     known, text = _last_system
     if known is not task:  # asked for once per row: building it a million times costs more than everything else
-        text = task.system_prompt.replace("{labels}", _listed(task.output.labels))
-        text = text.replace("{entity_types}", _listed(task.output.entity_types)).strip()
+        lists = {"{labels}": _listed(task.output.labels), "{entity_types}": _listed(task.output.entity_types)}
+        # In one go: a description may hold a placeholder's name.
+        text = re.sub("|".join(map(re.escape, lists)), lambda found: lists[found[0]], task.system_prompt).strip()
         _last_system = (task, text)
     return text
 

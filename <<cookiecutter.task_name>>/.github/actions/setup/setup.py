@@ -3,16 +3,21 @@
 Packages are installed from pyproject.toml at the versions of constraints.txt. Where the interpreter that runs this file
 has all of them at exactly those versions (a prebuilt runner image), .venv borrows them and nothing is downloaded.
 The project itself is not installed: the workflows run it from the checkout, with PYTHONPATH.
+--develop is what `make setup` does: it goes on in the .venv that is there, and the project itself is installed too.
 
 Standard library only. Exit 2: a wrong input or a Python that does not fit; exit 74: the installation failed.
 """
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
+import importlib.util
 import json
 import os
+import pwd
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,13 +31,25 @@ ALONE = ("tokens",)
 """Extras whose packages come without their own requirements. tokenizers asks for huggingface_hub, which it only needs
 to download: 43 MB and a client of the Hub, in a job that reads what strangers write. `from tokenizers import Tokenizer`
 works without, and a test holds it to that."""
+HERE = ("--no-user", "--target", "")
+"""Into .venv, also where a configuration file of pip says otherwise."""
+ELSEWHERE = {
+    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_ONLY_DEPS",
+    "PIP_REQUIRE_VIRTUALENV", "PIP_IGNORE_INSTALLED", "PIP_EDITABLE", "PIP_REQUIREMENT", "PIP_REPORT",
+    "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE",
+}  # fmt: skip
+"""Variables that send packages to another place, leave some out, or let another Python's modules in. Those that say
+where packages come from (index, proxy, certificates, constraints) are the user's, and stay."""
 
 
 class SetupError(Exception):
-    """Why there is no environment, and what to do; `code` is the exit code."""
+    """Why there is no environment, and what to do; `code` is the exit code.
 
-    def __init__(self, message: str, code: int = BAD_INPUT) -> None:
-        super().__init__(message)
+    E244: a wrong input or Python, E247: .venv cannot be written, E248: pip failed.
+    """
+
+    def __init__(self, message: str, code: int = BAD_INPUT, name: str = "E244") -> None:
+        super().__init__(f"{name} {message}")
         self.code = code
 
 
@@ -65,7 +82,8 @@ def missing_here(root: Path, wanted: list[str], alone: list[str]) -> str:
     pip itself answers: without any index it can only accept what is installed, at the pinned versions, down to the
     requirements of requirements; of those that come `alone`, only they themselves.
     """
-    asking = [*pip(Path(sys.executable)), "--isolated", "install", "--dry-run", "--no-index", "-q", "-c", CONSTRAINTS]
+    asking = [*pip(Path(sys.executable)), "--isolated", "install", "-c", CONSTRAINTS, *HERE]
+    asking += ["--dry-run", "--no-index", "-q"]
     for options, asked in (([], wanted), (["--no-deps"], alone)):
         if not asked:
             continue
@@ -96,43 +114,92 @@ def borrow(root: Path, wanted: list[str]) -> None:
 def install(root: Path, wanted: list[str], alone: list[str], torch_index: str) -> None:
     """Download and install all at the pinned versions; what has to be built is built with pinned tools."""
     python = make_venv(root) / "bin" / "python"
+    install_torch(root, python, wanted, torch_index, "--no-cache-dir")
+    if wanted:
+        run_pip(root, python, "--no-cache-dir", *wanted)
+    if alone:
+        run_pip(root, python, "--no-cache-dir", "--no-deps", *alone)
+
+
+def install_torch(root: Path, python: Path, wanted: list[str], torch_index: str, *options: str) -> None:
+    """Nothing but torch itself comes from that index: a name it happens to carry cannot replace a package of PyPI."""
     torch = [requirement for requirement in wanted if name_of(requirement) == "torch"]
     if torch and torch_index:
-        # Nothing but torch itself comes from that index: a name it happens to carry cannot replace a package of PyPI.
-        run_pip(root, python, "--no-deps", "--index-url", torch_index, *torch)
-    if wanted:
-        run_pip(root, python, *wanted)
-    if alone:
-        run_pip(root, python, "--no-deps", *alone)
+        run_pip(root, python, *options, "--no-deps", "--index-url", torch_index, *torch)
 
 
-def make_venv(root: Path, *options: str) -> Path:
+def develop(root: Path, extras: list[str], torch_index: str) -> str:
+    """`make setup`: an interrupted installation goes on, downloads are kept, and the project is installed too."""
+    check_python()
+    wanted, _ = requirements(root, extras)
+    print(f".venv: installing {', '.join(extras)} at the versions of {CONSTRAINTS}; minutes the first time", flush=True)
+    python = make_venv(root, keep=True) / "bin" / "python"
+    install_torch(root, python, wanted, torch_index)
+    run_pip(root, python, "-e", f".[{','.join(extras)}]" if extras else ".")
+    return f".venv: installed from {CONSTRAINTS}"
+
+
+def make_venv(root: Path, *options: str, keep: bool = False) -> Path:
     """A fresh .venv, whatever lay there: a reused runner must not lend a job the packages of an older one."""
     venv = root / ".venv"
-    if venv.is_symlink() or venv.is_file():
-        venv.unlink()
-    elif venv.exists():
-        shutil.rmtree(venv)
-    done = subprocess.run([sys.executable, "-I", "-m", "venv", *options, str(venv)], check=False)
+    try:
+        if keep:
+            check_writable(venv)
+        elif venv.is_symlink() or venv.is_file():
+            venv.unlink()
+        elif venv.exists():
+            shutil.rmtree(venv)
+    except OSError as error:
+        raise SetupError(
+            f"{error.filename or venv}: {error.strerror}; .venv is {owner(venv)}'s and this runs as {owner()}. "
+            f"Fix: sudo rm -rf {shlex.quote(str(venv))}, and always use the same user", IO_FAULT, "E247",
+        ) from None  # fmt: skip
+    needed = ["venv", *([] if "--without-pip" in options else ["ensurepip"])]
+    if not all(map(importlib.util.find_spec, needed)):
+        version = "python{}.{}".format(*sys.version_info)
+        raise SetupError(f"{sys.executable} has no venv module. Fix: sudo apt-get install {version}-venv")
+    making = [sys.executable, "-I", "-m", "venv", *options, str(venv)]
+    done = subprocess.run(making, env=quiet_environment(), check=False)
     if done.returncode:
-        message = f"{sys.executable} cannot make {venv}, see above; Debian and Ubuntu need: apt install python3-venv"
-        raise SetupError(message, IO_FAULT)
+        raise SetupError(f"{sys.executable} cannot make {venv}, its reason stands above", IO_FAULT, "E247")
     return venv
+
+
+def check_writable(venv: Path) -> None:
+    """Raise PermissionError for the first folder of an environment that packages could not be written to."""
+    for folder in (venv, venv / "bin", *venv.glob("lib/python*/site-packages")):
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+
+def owner(path: Path | None = None) -> str:
+    """The name of the user who owns `path`, or who runs this."""
+    number = os.geteuid() if path is None else path.lstat().st_uid
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
+
+
+def quiet_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
 
 
 def run_pip(root: Path, python: Path, *arguments: str) -> None:
     # An isolated build takes its tools by the constraints in the environment: by the first name with pip from 25.3 on,
-    # by the second before.
-    pinned = {"PIP_BUILD_CONSTRAINT": CONSTRAINTS, "PIP_CONSTRAINT": CONSTRAINTS}
+    # by the second before. The user's own constraints hold beside ours.
+    pinned = {"PIP_BUILD_CONSTRAINT": CONSTRAINTS}
+    pinned["PIP_CONSTRAINT"] = f"{CONSTRAINTS} {os.environ.get('PIP_CONSTRAINT', '')}".strip()
+    shown = () if sys.stdout.isatty() else ("-q",)
     done = subprocess.run(
-        [*pip(python), "install", "--no-cache-dir", "--no-input", "-q", "-c", CONSTRAINTS, *arguments],
-        cwd=root, env={**os.environ, **pinned}, check=False,
+        [*pip(python), "install", "-c", CONSTRAINTS, "--no-input", *shown, *HERE, *arguments],
+        cwd=root, env={**quiet_environment(), **pinned}, check=False,
     )  # fmt: skip
     if done.returncode:
         version = ".".join(map(str, sys.version_info[:2]))
         raise SetupError(
             f"pip failed, its reason stands above; {CONSTRAINTS} was tested with Python 3.11, this is {version} "
-            f"({sys.executable}); a failed download heals when the job is run again", IO_FAULT,
+            f"({sys.executable}); a failed download heals when it is run again", IO_FAULT, "E248",
         )  # fmt: skip
 
 
@@ -143,8 +210,7 @@ def pip(python: Path) -> list[str]:
 
 def set_up(root: Path, extras: list[str], torch_index: str) -> str:
     """Make the environment; returns what was done, in one line."""
-    if sys.version_info < OLDEST:
-        raise SetupError(f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}")
+    check_python()
     wanted, alone = requirements(root, extras)
     named = f"base{''.join(f',{extra}' for extra in extras)}"
     reason = missing_here(root, wanted, alone)
@@ -155,13 +221,22 @@ def set_up(root: Path, extras: list[str], torch_index: str) -> str:
     return f".venv ({named}): installed from {CONSTRAINTS}; {sys.executable} could not lend it: {reason}"
 
 
+def check_python() -> None:
+    if sys.version_info < OLDEST:
+        raise SetupError(f"Python 3.11 or newer is needed, {sys.executable} is {sys.version.split()[0]}")
+
+
 def main() -> int:
     extras = [extra.strip() for extra in os.environ.get("EXTRAS", "").split(",") if extra.strip()]
+    make = develop if "--develop" in sys.argv[1:] else set_up
     try:
-        print(set_up(Path.cwd(), extras, os.environ.get("TORCH_INDEX", "").strip()))
+        print(make(Path.cwd(), extras, os.environ.get("TORCH_INDEX", "").strip()))
     except SetupError as error:
-        # ASCII JSON: whatever the message quotes, it stays one line and starts no other workflow command.
-        print(f"::error title=setup::{json.dumps(str(error))[1:-1].replace('%', '%25')}", flush=True)
+        if make is develop:
+            print(error, file=sys.stderr)
+        else:
+            # ASCII JSON: whatever the message quotes, it stays one line and starts no other workflow command.
+            print(f"::error title=setup::{json.dumps(str(error))[1:-1].replace('%', '%25')}", flush=True)
         return error.code
     return 0
 
