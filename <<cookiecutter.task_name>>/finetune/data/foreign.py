@@ -5,6 +5,7 @@ Looked at once a file, at its head: a wall of `unknown field` would advise to de
 
 from __future__ import annotations
 
+import difflib
 import json
 import shlex
 from pathlib import Path
@@ -120,8 +121,9 @@ def _described(records: list[Record], task: TaskDefinition) -> str:
     if shape:
         return f"{shape.name} ({shape.input} → {roles[0]}, {shape.answer} → {roles[1]})"
     columns = {name: [record.get(name) for record in records] for name in dict.fromkeys(k for r in records for k in r)}
-    if all(role in columns for role in roles):
-        return ""  # its own fields and further ones: told row by row
+    missing, others = [r for r in roles if r not in columns], [c for c in columns if c not in roles]
+    if not missing or any(difflib.get_close_matches(role, others, 1, 0.6) for role in missing):
+        return ""  # its own fields, some misspelt or with further ones: told row by row
     guess = guess_columns(columns, task)
     if not guess.input or not guess.answer:
         return ""

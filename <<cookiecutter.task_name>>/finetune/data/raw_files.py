@@ -12,7 +12,7 @@ from finetune.paths import Paths
 
 MAX_FILE_BYTES = 100 * 1024 * 1024
 _NAME = re.compile(r"\w[\w.,+ ()-]{0,199}")
-_BESIDE = re.compile(r"(?i:readme)(?:\.\w{1,10})*")
+_BESIDE = re.compile(r"(?i:readme)(?:\.[\w-]{1,10})*")
 """What may stand beside the data: a note about it. Our own corrected copies end in .jsonl.fixed."""
 MAGIC = {
     b"\x1f\x8b": "gzip",

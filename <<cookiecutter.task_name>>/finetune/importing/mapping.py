@@ -125,7 +125,8 @@ def _ask(source: Source, open: dict[str, list[str]], known: Columns, leaves: Any
     usable = [name for name in leaves if name.casefold() not in ADMINISTRATIVE] or list(leaves)
     first = iter([name for name in usable if name not in (known.input, known.answer)] * 2)
     text = known.input or next(iter(open.get("input", [])), "") or next(first, "COLUMN")
-    others = [name for name in (*open.get("answer", []), *usable) if name != text]
+    texts = {text, *open.get("input", [])}
+    others = [name for name in open.get("answer", usable) if name not in texts] or [n for n in usable if n != text]
     answer = known.answer or (others[0] if others else "COLUMN")
     command = f"{COMMAND} {shlex.quote(source.name)} --input {shlex.quote(text)} --label {shlex.quote(answer)}"
     problems.add(source.name, "E167", f"{what}; {'; '.join(between)}", f"correct the names in: {command}")

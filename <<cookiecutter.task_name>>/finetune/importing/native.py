@@ -68,6 +68,8 @@ def workbook(path: Path, part: str) -> Iterator[dict[str, Any]]:
     data = path.read_bytes()
     if data.startswith(b"PK"):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if not {"xl/workbook.xml", "xl/workbook.bin", "content.xml"} & set(archive.namelist()):
+                raise Fault("E162", "a zip archive, and no workbook", "unpack it, and import what is inside")
             if sum(item.file_size for item in archive.infolist()) > UNPACKED:
                 raise Fault("E164", "unpacks to more than 1 GB", "save the sheet as CSV")
     try:

@@ -20,6 +20,8 @@ from finetune.errors import FinetuneError, ModelFault
 from finetune.importing.sources import Entry, Source, broken
 
 _KEPT = ("PATH", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "SYSTEMROOT", "LANG", "LC_ALL", "TMPDIR", "TEMP", "TMP")
+# -c instead of -m, and -P: the folder that the reader is started in must not be a place for modules.
+_START = "import sys; from finetune.importing.native import main; main(*sys.argv[1:])"
 _NEEDS = {"workbook": "python_calamine", "parquet": "pyarrow", "arrow": "pyarrow"}
 
 
@@ -41,11 +43,9 @@ def open_native(kind: str, files: list[Path], name: str, format: str, part: str 
 def _entries(kind: str, argument: str, part: str, source: Source) -> Iterator[Entry]:
     environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
     environment |= {"PYTHONPATH": str(Path(finetune.__file__).parent.parent), "PYTHONUTF8": "1", "OMP_NUM_THREADS": "1"}
-    # -c instead of -m: the folder that the reader is started in must not be a place for modules.
-    start = "import sys; from finetune.importing.native import main; main(*sys.argv[1:])"
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-B", "-P", "-c", start, kind, argument, part], stdin=subprocess.DEVNULL,
+            [sys.executable, "-B", "-P", "-c", _START, kind, argument, part], stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=log, env=environment,
         )  # fmt: skip
         try:
@@ -85,11 +85,12 @@ def _taken(message: dict[str, Any], source: Source) -> Iterator[Entry]:
 def _died(code: int, name: str, log: IO[bytes]) -> ModelFault:
     """How a reader that did not end in order did end; the same is said of other children in export/child.py."""
     log.seek(0)
-    lines = log.read()[-2000:].decode("utf-8", "replace").strip().splitlines()
+    said = log.read()[-2000:].decode("utf-8", "replace").splitlines()
+    lines = [line.strip() for line in said if line.strip() and not line.startswith("note:")]
     how = f"ended with exit code {code}"
     if code < 0:
         known = {item.value: item.name for item in signal.Signals}
         how = f"was ended by {known.get(-code, f'signal {-code}')}"
-    said = f" ({lines[-1].strip()[:200]})" if lines else ""
+    last = f" ({lines[-1][:200]})" if lines else ""
     fix = "nothing was written; save the data as CSV or JSON Lines and import that"
-    return ModelFault(f"{name}: the program that reads it {how}{said}", fix, "E166")
+    return ModelFault(f"{name}: the program that reads it {how}{last}", fix, "E166")

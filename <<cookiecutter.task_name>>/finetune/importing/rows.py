@@ -96,7 +96,8 @@ class RowMaker:
         if len(parts) > 1 and self._known.issuperset(parts):
             raise Refused("E181", "more than one label", plain[:80])
         self.unknown[plain] += 1
-        raise Refused("E135", f"a {kind} that is not in the task", plain[:80])
+        article = "an" if kind[0] in "aeiou" else "a"
+        raise Refused("E135", f"{article} {kind} that is not in the task", plain[:80])
 
     def _clean(self, text: str) -> str:
         """`text` without byte order mark, with LF as line end, in NFC: the signs that files and programs left in it."""
