@@ -141,3 +141,15 @@ def test_a_link_or_a_pipe_beside_the_data_is_said_and_not_opened(make_project, c
     (project.paths.raw / "link.csv").symlink_to("/dev/zero")
     _, problems, _ = judge(project.paths.root, capsys)
     assert places(problems) == [("E146", "data/raw/link.csv", None), ("E146", "data/raw/pipe", None)]
+
+
+def test_arrays_and_objects_after_each_other_are_imported_by_the_fix(make_project, capsys) -> None:
+    """field/f_pretty: an array, then objects, each over several lines."""
+    project = make_project()
+    rows = raw_rows("classification")
+    text = json.dumps(rows[:30], indent=2) + "\n" + "\n".join(json.dumps(row, indent=2) for row in rows[30:])
+    (project.paths.raw / "rows.jsonl").write_text(text, encoding="utf-8")
+    _, problems, _ = judge(project.paths.root, capsys)
+    of_file = [problem for problem in problems if problem["path"] == "data/raw/rows.jsonl"]
+    assert len(of_file) == 1 and follow(project.paths.root, of_file[0]["fix"]).returncode == 0
+    assert judge(project.paths.root, capsys)[0] == 0

@@ -257,7 +257,7 @@ BROKEN = {
     "cut array": ('[{"text":"a b","label":"billing"},{"text":"c', "the file is cut off"),
     "cut objects": ('{\n"text":"a b",\n"label":"billing"\n}\n{\n"text"', "the file is cut off"),
     "not JSON": ('[{"text":"a b","label":"billing"},{text:"c"}]', "line 1 is not JSON"),
-    "after the array": ('[{"text":"a b","label":"billing"}]x', "something follows the array"),
+    "after the array": ('[{"text":"a b","label":"billing"}]\nx', "line 2 is not JSON"),
     "deep": ('[{"text":' + "[" * 100_000 + "]" * 100_000 + "}]", "nested too deeply"),
     "a huge number": ('[{"text":' + "9" * 6000 + ',"label":"billing"}]', "a number is too long"),
     "an open quote": ('text,label\na b,billing\n"c d,billing\n', "the quote opened in line 3 is never closed"),

@@ -97,7 +97,8 @@ def _unread(path: Path, place: str) -> tuple[str, str]:
     if path.suffix.lower() in _UNFINISHED:
         return f"{what}: an unfinished download", f"download it again, {away}"
     with open(path, "rb") as file:
-        magic = kind_of(file.read(64))
+        head = file.read(64)
+    magic = kind_of(head) or ("XML or HTML" if head.lstrip().startswith(b"<") else None)
     if magic in PACKED:
         return f"{what}: {magic}", f"unpack it, {away}"
     if magic and magic not in IMPORTABLE:

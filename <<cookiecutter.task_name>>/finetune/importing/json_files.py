@@ -18,7 +18,6 @@ from finetune.importing.sources import Entry, Refused, broken
 _BLOCK = 256 * 1024
 _LONGEST = 64 * 1024 * 1024
 """Longest value in characters; a file of one object is one value."""
-_SPACE = re.compile(r"[ \t\r\n]*")
 _BETWEEN = re.compile(r"[ \t\r\n,]*")
 LINES, ARRAY, OBJECTS, WRAPPED = "JSON Lines", "a JSON array", "JSON objects over several lines", "a JSON object"
 
@@ -67,32 +66,26 @@ def _line(line: bytes) -> dict[str, Any] | Refused:
     return Refused(fault[0], fault[1]) if fault else value
 
 
-def values(file: Path, name: str, codec: str, array: bool) -> Iterator[Entry]:
-    """The objects of a file that holds them one after another, or in an array: read piece by piece.
+def values(file: Path, name: str, codec: str) -> Iterator[Entry]:
+    """The objects of a file that holds them one after another, in an array, or in several: read piece by piece.
 
     Raises FinetuneError (E164) at the first place that is not JSON: what follows it cannot be told apart any more.
     """
-    size = max(file.stat().st_size, 1)
+    size, inside = max(file.stat().st_size, 1), False
     with open(file, encoding=codec, newline="") as stream:
         text = _Text(stream, name)
-        text.skip(_SPACE)
-        if array:
-            text.at += 1
         while True:
             text.skip(_BETWEEN)
-            if not text.rest or (array and text.rest[0] == "]"):
+            if not text.rest:
                 break
+            if text.rest[0] == ("]" if inside else "["):
+                text.at, inside = text.at + 1, not inside
+                continue
             line = text.line
             value = text.value()
-            place = f"{name}:{line}"
-            yield Entry(place, _object(value), min(stream.buffer.tell() / size, 1.0))
-        if array:
-            if not text.rest:
-                raise broken(name, f"the array ends early, in line {text.line}: the file is cut off")
-            text.at += 1
-            text.skip(_SPACE)
-            if text.rest:
-                raise broken(name, f"line {text.line}: something follows the array")
+            yield Entry(f"{name}:{line}", _object(value), min(stream.buffer.tell() / size, 1.0))
+        if inside:
+            raise broken(name, f"the array ends early, in line {text.line}: the file is cut off")
 
 
 def _object(value: Any) -> dict[str, Any] | Refused:
@@ -111,6 +104,7 @@ class _Text:
 
     @property
     def rest(self) -> str:
+        """What comes next; "" at the end."""
         return self._buffer[self.at : self.at + 40]
 
     def skip(self, signs: re.Pattern[str]) -> None:
@@ -165,7 +159,7 @@ class _Text:
         line = self.line + self._buffer.count("\n", self.at, at)
         if have > _LONGEST:
             raise broken(self._name, f"line {self.line}: a value of more than 64 million characters") from None
-        if at >= len(self._buffer.rstrip()) - 1 or "Unterminated" in str(reason):
+        if at >= len(self._buffer.rstrip()) or "Unterminated" in str(reason):
             raise broken(self._name, f"the JSON ends early, in line {line}: the file is cut off") from None
         said = getattr(reason, "msg", "a number is too long")
         raise broken(self._name, f"line {line} is not JSON: {said}", "correct it, and import again") from None

@@ -114,8 +114,7 @@ def _json(path: Path, name: str, encoding: Encoding, layout: str, found: list[tu
     if layout == json_files.LINES:
         source = Source(name, layout, lambda: json_files.lines(path, name, encoding.codec), found)
     else:
-        array = layout == json_files.ARRAY
-        source = Source(name, layout, lambda: json_files.values(path, name, encoding.codec, array), found)
+        source = Source(name, layout, lambda: json_files.values(path, name, encoding.codec), found)
     first = first_of(source.entries(), 2) if layout != json_files.ARRAY else []
     if len(first) == 1 and not shape_of(first) and (inside := json_files.records_inside(first[0])):
         key, records = inside
