@@ -14,17 +14,17 @@ Write = Callable[[Path, Rows], Path]
 LABELS = ("billing", "shipping", "account")
 
 
-def _text(folder: Path, name: str, text: str, encoding: str = "utf-8") -> Path:
+def text_file(folder: Path, name: str, text: str, encoding: str = "utf-8") -> Path:
     (folder / name).write_bytes(text.encode(encoding))
     return folder / name
 
 
-def _lines(folder: Path, name: str, records: Sequence[Any]) -> Path:
-    return _text(folder, name, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
+def lines_file(folder: Path, name: str, records: Sequence[Any]) -> Path:
+    return text_file(folder, name, "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records))
 
 
-def _json(folder: Path, name: str, records: Any, indent: int | None = 2) -> Path:
-    return _text(folder, name, json.dumps(records, ensure_ascii=False, indent=indent))
+def json_file(folder: Path, name: str, records: Any, indent: int | None = 2) -> Path:
+    return text_file(folder, name, json.dumps(records, ensure_ascii=False, indent=indent))
 
 
 def table(rows: Rows, delimiter: str = ",", names: Sequence[str] = ("text", "label"), end: str = "\r\n") -> str:
@@ -36,17 +36,17 @@ def table(rows: Rows, delimiter: str = ",", names: Sequence[str] = ("text", "lab
 
 
 def csv_utf8(folder: Path, rows: Rows) -> Path:
-    return _text(folder, "export.csv", table(rows))
+    return text_file(folder, "export.csv", table(rows))
 
 
 def csv_excel(folder: Path, rows: Rows) -> Path:
     """As Excel saves "CSV UTF-8" where the decimal sign is a comma."""
-    return _text(folder, "export.csv", table(rows, ";"), "utf-8-sig")
+    return text_file(folder, "export.csv", table(rows, ";"), "utf-8-sig")
 
 
 def tsv_utf16(folder: Path, rows: Rows) -> Path:
     """As Excel saves "Unicode text"."""
-    return _text(folder, "export.txt", table(rows, "\t"), "utf-16")
+    return text_file(folder, "export.txt", table(rows, "\t"), "utf-16")
 
 
 def xlsx(folder: Path, rows: Rows) -> Path:
@@ -113,24 +113,24 @@ def parquet_folder(folder: Path, rows: Rows) -> Path:
 
 
 def json_array(folder: Path, rows: Rows) -> Path:
-    return _json(folder, "export.json", [{"sentence": row["input"], "intent": row["label"]} for row in rows])
+    return json_file(folder, "export.json", [{"sentence": row["input"], "intent": row["label"]} for row in rows])
 
 
 def json_objects(folder: Path, rows: Rows) -> Path:
     """As jq prints records."""
     objects = [json.dumps(row, ensure_ascii=False, indent=2) for row in rows]
-    return _text(folder, "export.json", "\n".join(objects) + "\n")
+    return text_file(folder, "export.json", "\n".join(objects) + "\n")
 
 
 def json_wrapped(folder: Path, rows: Rows) -> Path:
-    return _json(
+    return json_file(
         folder, "export.json", {"version": "1", "data": [{"text": r["input"], "label": r["label"]} for r in rows]}
     )
 
 
 def nested_lines(folder: Path, rows: Rows) -> Path:
     records = [{"payload": {"text": row["input"]}, "gold": {"label": row["label"]}, "n": 1} for row in rows]
-    return _lines(folder, "export.jsonl", records)
+    return lines_file(folder, "export.jsonl", records)
 
 
 def messages(folder: Path, rows: Rows) -> Path:
@@ -138,7 +138,7 @@ def messages(folder: Path, rows: Rows) -> Path:
         spoken = [("system", "Route it."), ("user", row["input"]), ("assistant", _answer(row))]
         return [{"role": role, "content": text} for role, text in spoken]
 
-    return _lines(folder, "export.jsonl", [{"messages": turns(row)} for row in rows])
+    return lines_file(folder, "export.jsonl", [{"messages": turns(row)} for row in rows])
 
 
 def sharegpt(folder: Path, rows: Rows) -> Path:
@@ -146,23 +146,23 @@ def sharegpt(folder: Path, rows: Rows) -> Path:
         {"id": f"c{n}", "conversations": [{"from": "human", "value": r["input"]}, {"from": "gpt", "value": _answer(r)}]}
         for n, r in enumerate(rows)
     ]
-    return _json(folder, "export.json", records)
+    return json_file(folder, "export.json", records)
 
 
 def alpaca(folder: Path, rows: Rows) -> Path:
     records = [{"instruction": "Do it.", "input": row["input"], "output": _answer(row)} for row in rows]
-    return _json(folder, "export.json", records, indent=4)
+    return json_file(folder, "export.json", records, indent=4)
 
 
 def alpaca_without_input(folder: Path, rows: Rows) -> Path:
     records = [{"instruction": row["input"], "input": "", "output": _answer(row)} for row in rows]
-    return _json(folder, "export.json", records, indent=4)
+    return json_file(folder, "export.json", records, indent=4)
 
 
 def prompts(folder: Path, rows: Rows) -> Path:
     """OpenAI's format before chat models."""
     records = [{"prompt": f"{row['input']}\n\n###\n\n", "completion": f" {_answer(row)}"} for row in rows]
-    return _lines(folder, "export.jsonl", records)
+    return lines_file(folder, "export.jsonl", records)
 
 
 def _answer(row: dict[str, Any]) -> str:
@@ -182,7 +182,7 @@ def label_studio(folder: Path, rows: Rows) -> Path:
             "id": number, "annotations": [annotation], "file_upload": "x.csv", "drafts": [], "predictions": [],
             "data": {"text": row["input"]}, "meta": {}, "created_at": "2024-05-01T08:00:00Z", "project": 1,
         })  # fmt: skip
-    return _json(folder, "project-1.json", records, indent=None)
+    return json_file(folder, "project-1.json", records, indent=None)
 
 
 def label_studio_min(folder: Path, rows: Rows) -> Path:
@@ -193,14 +193,14 @@ def label_studio_min(folder: Path, rows: Rows) -> Path:
         }
         for number, row in enumerate(rows, 1)
     ]  # fmt: skip
-    return _json(folder, "project-1-min.json", records, indent=None)
+    return json_file(folder, "project-1-min.json", records, indent=None)
 
 
 def doccano(folder: Path, rows: Rows) -> Path:
     records = [
         {"id": n, "text": row["input"], "label": [row["label"]], "Comments": []} for n, row in enumerate(rows, 1)
     ]
-    return _lines(folder, "all.jsonl", records)
+    return lines_file(folder, "all.jsonl", records)
 
 
 def prodigy(folder: Path, rows: Rows) -> Path:
@@ -212,7 +212,7 @@ def prodigy(folder: Path, rows: Rows) -> Path:
         }
         for n, row in enumerate(rows, 1)
     ]  # fmt: skip
-    return _lines(folder, "annotations.jsonl", records)
+    return lines_file(folder, "annotations.jsonl", records)
 
 
 def argilla(folder: Path, rows: Rows) -> Path:
@@ -223,115 +223,7 @@ def argilla(folder: Path, rows: Rows) -> Path:
         }
         for n, row in enumerate(rows)
     ]  # fmt: skip
-    return _json(folder, "records.json", records)
-
-
-def spans_of(row: dict[str, Any], utf16: bool = False) -> list[tuple[int, int, str]]:
-    found = []
-    for entity in row["entities"]:
-        start = row["input"].index(entity["text"])
-        end = start + len(entity["text"])
-        if utf16:
-            start, end = (len(row["input"][:at].encode("utf-16-le")) // 2 for at in (start, end))
-        found.append((start, end, entity["type"]))
-    return found
-
-
-def label_studio_spans(folder: Path, rows: Rows) -> Path:
-    """Offsets as the browser counts them: in UTF-16 units."""
-    records = []
-    for number, row in enumerate(rows, 1):
-        result = [
-            {
-                "value": {"start": start, "end": end, "text": entity["text"], "labels": [kind]},
-                "id": str(start), "from_name": "label", "to_name": "text", "type": "labels", "origin": "manual",
-            }
-            for (start, end, kind), entity in zip(spans_of(row, utf16=True), row["entities"], strict=True)
-        ]  # fmt: skip
-        records.append({"id": number, "data": {"text": row["input"]}, "annotations": [{"id": 1, "result": result}]})
-    return _json(folder, "project-2.json", records)
-
-
-def doccano_spans(folder: Path, rows: Rows) -> Path:
-    return _lines(
-        folder, "admin.jsonl", [{"id": n, "text": r["input"], "label": spans_of(r)} for n, r in enumerate(rows)]
-    )
-
-
-def doccano_relations(folder: Path, rows: Rows) -> Path:
-    records = [
-        {
-            "id": n, "text": row["input"], "relations": [], "Comments": [],
-            "entities": [
-                {"id": k, "label": kind, "start_offset": start, "end_offset": end}
-                for k, (start, end, kind) in enumerate(spans_of(row))
-            ],
-        }
-        for n, row in enumerate(rows)
-    ]  # fmt: skip
-    return _lines(folder, "admin.jsonl", records)
-
-
-def prodigy_spans(folder: Path, rows: Rows) -> Path:
-    records = [
-        {
-            "text": row["input"], "_input_hash": n, "_task_hash": -n, "answer": "accept", "tokens": [],
-            "spans": [{"start": s, "end": e, "token_start": 0, "label": t} for s, e, t in spans_of(row)],
-        }
-        for n, row in enumerate(rows, 1)
-    ]  # fmt: skip
-    return _lines(folder, "ner.jsonl", records)
-
-
-def _tagged(row: dict[str, Any], scheme: str) -> list[tuple[str, str]]:
-    tags = {}
-    for entity in row["entities"]:
-        words = entity["text"].split()
-        for place, word in enumerate(words):
-            last = place == len(words) - 1
-            prefix = ("U" if last else "B") if place == 0 else ("L" if last else "I")
-            if scheme == "BIO":
-                prefix = {"U": "B", "L": "I"}.get(prefix, prefix)
-            tags[word] = f"{prefix}-{entity['type']}"
-    return [(word, tags.get(word, "O")) for word in row["input"].split(" ")]
-
-
-def conll(folder: Path, rows: Rows) -> Path:
-    """CoNLL 2003: four columns, the tag last."""
-    sentences = ["\n".join(f"{word} NN B-NP {tag}" for word, tag in _tagged(row, "BIO")) for row in rows]
-    return _text(folder, "train.conll", "-DOCSTART- -X- -X- O\n\n" + "\n\n".join(sentences) + "\n")
-
-
-def bilou(folder: Path, rows: Rows) -> Path:
-    sentences = ["\n".join(f"{word}\t{tag}" for word, tag in _tagged(row, "BILOU")) for row in rows]
-    return _text(folder, "train.txt", "\n\n".join(sentences))
-
-
-def tokens_parquet(folder: Path, rows: Rows) -> Path:
-    """conll2003 as a Hugging Face data set: tags are numbers, their names in the features."""
-    from datasets import ClassLabel, Dataset, Features, Sequence, Value
-
-    tagged = [_tagged(row, "BIO") for row in rows]
-    names = sorted({tag for row in tagged for _, tag in row})
-    features = Features({"tokens": Sequence(Value("string")), "ner_tags": Sequence(ClassLabel(names=names))})
-    columns = {
-        "tokens": [[word for word, _ in row] for row in tagged],
-        "ner_tags": [[names.index(tag) for _, tag in row] for row in tagged],
-    }
-    Dataset.from_dict(columns, features=features).to_parquet(folder / "ner.parquet")
-    return folder / "ner.parquet"
-
-
-def brat(folder: Path, rows: Rows) -> Path:
-    (folder / "brat").mkdir()
-    for number, row in enumerate(rows):
-        marks = [
-            f"T{k}\t{kind} {start} {end}\t{row['input'][start:end]}"
-            for k, (start, end, kind) in enumerate(spans_of(row), 1)
-        ]
-        _text(folder / "brat", f"doc{number:03}.txt", row["input"])
-        _text(folder / "brat", f"doc{number:03}.ann", "\n".join([*marks, "#1\tAnnotatorNotes T1\tlooks right"]) + "\n")
-    return folder / "brat"
+    return json_file(folder, "records.json", records)
 
 
 CLASSIFICATION: dict[str, Write] = {
@@ -339,11 +231,6 @@ CLASSIFICATION: dict[str, Write] = {
         csv_utf8, csv_excel, tsv_utf16, xlsx, ods, parquet, saved_data_set, parquet_folder, json_array, json_objects,
         json_wrapped, nested_lines, messages, sharegpt, alpaca, alpaca_without_input, prompts, label_studio,
         label_studio_min, doccano, prodigy, argilla,
-    )
-}  # fmt: skip
-EXTRACTION: dict[str, Write] = {
-    write.__name__: write for write in (
-        label_studio_spans, doccano_spans, doccano_relations, prodigy_spans, conll, bilou, tokens_parquet, brat,
     )
 }  # fmt: skip
 GENERATION: dict[str, Write] = {

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import exports
+import exports_spans
 import pytest
 from bad_inputs import judge, places
 from conftest import raw_rows
@@ -43,12 +44,12 @@ def follow(root: Path, fix: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.parametrize("form", sorted(NAMES))
 def test_an_export_is_named_once_and_its_fix_imports_it(make_project, capsys, tmp_path, form: str) -> None:
-    task_type = "extraction" if form in exports.EXTRACTION else "classification"
+    task_type = "extraction" if form in exports_spans.EXTRACTION else "classification"
     project = make_project(task_type)
     raw = project.paths.raw
     (raw / "rows.jsonl").unlink()
     rows = raw_rows(task_type)
-    source = {**exports.CLASSIFICATION, **exports.EXTRACTION}[form](tmp_path, rows)
+    source = {**exports.CLASSIFICATION, **exports_spans.EXTRACTION}[form](tmp_path, rows)
     spread = form == "json_array"
     (raw / "export.jsonl").write_bytes(source.read_bytes() if spread else as_lines(source))
     code, problems, _ = judge(project.paths.root, capsys)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import exports
+import exports_spans
 import pytest
 from conftest import raw_rows
 
@@ -20,7 +21,7 @@ DEFAULTS: dict[str, Any] = {
     "delimiter": "", "header": None, "offsets": "", "strict": False, "partial": False, "dry_run": False,
 }  # fmt: skip
 WRITERS = {
-    "classification": exports.CLASSIFICATION, "extraction": exports.EXTRACTION, "generation": exports.GENERATION,
+    "classification": exports.CLASSIFICATION, "extraction": exports_spans.EXTRACTION, "generation": exports.GENERATION,
 }  # fmt: skip
 CASES = [(task_type, form) for task_type, writers in WRITERS.items() for form in writers]
 
@@ -51,7 +52,7 @@ def test_rows_come_back_from_every_form_and_pass_step_01(empty, tmp_path, capsys
     root, rows = empty(task_type), raw_rows(task_type)
     writers = {
         "classification": exports.CLASSIFICATION,
-        "extraction": exports.EXTRACTION,
+        "extraction": exports_spans.EXTRACTION,
         "generation": exports.GENERATION,
     }
     source = writers[task_type][form](tmp_path, rows)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import exports
+import exports_spans
 import pytest
 from conftest import raw_rows
 from test_importing import empty, importing, written  # noqa: F401
@@ -127,7 +128,7 @@ def test_offsets_of_javascript_are_found_by_the_text_they_name(empty, tmp_path, 
     row = {"input": EMOJI, "entities": [{"type": "quantity", "text": "兩盒"}, {"type": "product", "text": "濾掛咖啡"}]}
     marks = [
         {"value": {"start": s, "end": e, "text": entity["text"], "labels": [t]}, "type": "labels"}
-        for (s, e, t), entity in zip(exports.spans_of(row, utf16), row["entities"], strict=True)
+        for (s, e, t), entity in zip(exports_spans.spans_of(row, utf16), row["entities"], strict=True)
     ]
     record = {"id": 1, "data": {"text": EMOJI}, "annotations": [{"result": marks}]}
     (tmp_path / "a.json").write_text(json.dumps([record]), encoding="utf-8")
@@ -139,7 +140,7 @@ def test_offsets_of_javascript_are_found_by_the_text_they_name(empty, tmp_path, 
 
 def test_offsets_without_texts_can_be_told(empty, tmp_path) -> None:  # noqa: F811
     row = {"input": EMOJI, "entities": [{"type": "quantity", "text": "兩盒"}]}
-    lines(tmp_path / "a.jsonl", {"text": EMOJI, "label": exports.spans_of(row, utf16=True)})
+    lines(tmp_path / "a.jsonl", {"text": EMOJI, "label": exports_spans.spans_of(row, utf16=True)})
     root = empty("extraction")
     assert importing(root, tmp_path / "a.jsonl", offsets="utf-16") == 0
     assert written(root, "a")[0]["entities"] == row["entities"]
@@ -182,7 +183,7 @@ def test_chinese_tokens_are_joined_without_spaces(empty, tmp_path) -> None:  # n
 
 
 def test_a_discontinuous_span_of_brat_is_not_taken(empty, tmp_path, capsys) -> None:  # noqa: F811
-    folder = exports.brat(tmp_path, raw_rows("extraction", 6))
+    folder = exports_spans.brat(tmp_path, raw_rows("extraction", 6))
     (folder / "doc003.ann").write_text("T1\tproduct 0 6;12 14\tplease of\n", encoding="utf-8")
     (folder / "doc004.ann").unlink()
     root = empty("extraction")
@@ -251,51 +252,3 @@ def test_texts_are_corrected_mechanically_and_it_is_said(empty, tmp_path, capsys
     assert importing(root, tmp_path / "a.jsonl") == 0
     assert written(root, "a") == [{"input": "a\nb\ncaf\u00e9", "label": "billing"}]
     assert capsys.readouterr().err.count("corrected: 1 ") == 4
-
-
-BROKEN = {
-    "cut array": ('[{"text":"a b","label":"billing"},{"text":"c', "the file is cut off"),
-    "cut objects": ('{\n"text":"a b",\n"label":"billing"\n}\n{\n"text"', "the file is cut off"),
-    "not JSON": ('[{"text":"a b","label":"billing"},{text:"c"}]', "line 1 is not JSON"),
-    "after the array": ('[{"text":"a b","label":"billing"}]\nx', "line 2 is not JSON"),
-    "deep": ('[{"text":' + "[" * 100_000 + "]" * 100_000 + "}]", "nested too deeply"),
-    "a huge number": ('[{"text":' + "9" * 6000 + ',"label":"billing"}]', "a number is too long"),
-    "an open quote": ('text,label\na b,billing\n"c d,billing\n', "the quote opened in line 3 is never closed"),
-}
-
-
-@pytest.mark.parametrize("case", list(BROKEN))
-def test_a_broken_text_file_is_one_coded_line_with_its_place(empty, tmp_path, capsys, case: str) -> None:  # noqa: F811
-    content, says = BROKEN[case]
-    (tmp_path / "a").write_text(content, encoding="utf-8")
-    root = empty()
-    assert importing(root, tmp_path / "a") == 2
-    said = capsys.readouterr().err
-    assert "E164" in said and says in said and "1 error" in said and not list((root / "data" / "raw").iterdir())
-
-
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        (b"", "E161"), (b" \n\n", "E161"), (b"<html><table></table></html>", "E162"), (b"%PDF-1.7\n", "E162"),
-        (b"\x1f\x8b\x08rest", "E162"), (b"SQLite format 3\0", "E162"), (b"PK\x03\x04rest", "E164"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "E162"), (b"just one text\nand another\n", "E162"),
-        (b"a\0b\n", "E162"),
-    ],
-)  # fmt: skip
-def test_what_is_no_data_is_named(empty, tmp_path, capsys, content: bytes, code: str) -> None:  # noqa: F811
-    (tmp_path / "a.csv").write_bytes(content)
-    assert importing(empty(), tmp_path / "a.csv") == 2
-    said = capsys.readouterr().err
-    assert f"{tmp_path}/a.csv: {code} " in said and "Fix: " in said
-
-
-@pytest.mark.parametrize("kind", ["pipe", "device", "dangling", "folder", "nothing"])
-def test_what_is_no_file_is_never_opened(empty, tmp_path, capsys, kind: str) -> None:  # noqa: F811
-    path = tmp_path / "a.csv"
-    make = {
-        "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero"), "folder": path.mkdir,
-        "dangling": lambda: path.symlink_to("nowhere"), "nothing": lambda: None,
-    }  # fmt: skip
-    make[kind]()
-    assert importing(empty(), path) == 2 and "E160" in capsys.readouterr().err

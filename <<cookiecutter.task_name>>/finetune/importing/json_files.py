@@ -149,13 +149,14 @@ class _Text:
                 except ValueError as failure:
                     reason = failure
             # Read on while the value may only be incomplete: an error far from the end of the window is a real one.
-            at = getattr(reason, "pos", len(self._buffer))
-            incomplete = "Unterminated" in str(reason) or at >= len(self._buffer) - 8
+            # Only the decoder's own errors have a place; a number of too many digits is wrong however far one reads.
+            at = reason.pos - self.at if isinstance(reason, json.JSONDecodeError) else 0
+            incomplete = "Unterminated" in str(reason) or at >= have - 8
             if have > _LONGEST or not incomplete or not self._more(max(have, _BLOCK)):
-                self._fail(reason, have)
+                self._fail(reason, at, have)
 
-    def _fail(self, reason: ValueError, have: int) -> NoReturn:
-        at = getattr(reason, "pos", self.at)
+    def _fail(self, reason: ValueError, after: int, have: int) -> NoReturn:
+        at = self.at + after
         line = self.line + self._buffer.count("\n", self.at, at)
         if have > _LONGEST:
             raise broken(self._name, f"line {self.line}: a value of more than 64 million characters") from None
