@@ -39,7 +39,8 @@ GITHUB = {
 STEPS = {
     "01_validate_data.py", "02_convert_format.py", "03_train.py", "04_evaluate.py", "05_merge_adapter.py",
     "06_convert_gguf.py", "07_verify_export.py", "08_upload_hf.py", "checklist.py",
-    "_start.py", "chat.py", "fetch_tokenizer.py", "github.py", "predict.py", "setup_github.py", "summary.py", "try_model.py",
+    "_start.py", "chat.py", "fetch_tokenizer.py", "github.py", "import_data.py", "predict.py", "setup_github.py",
+    "summary.py", "try_model.py", "use_model.py",
 }  # fmt: skip
 CODE = ("finetune", "tests")
 """Folders whose files are the template's own, one for one; every other file is named above."""
@@ -329,7 +330,7 @@ def test_every_requirement_of_both_projects_is_pinned_and_the_lists_agree(bake: 
     own = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     baked = tomllib.loads(bake().text("pyproject.toml"))["project"]
     extras = baked["optional-dependencies"]
-    pipeline = [one for name in ("train", "export", "hub", "demo", "tokens") for one in extras[name]]
+    pipeline = [one for name in ("train", "export", "hub", "import", "demo", "tokens") for one in extras[name]]
     assert sorted(own["optional-dependencies"]["pipeline"]) == sorted(pipeline)
     assert set(baked["dependencies"]) <= set(own["dependencies"])
     assert set(extras["dev"]) <= set(own["optional-dependencies"]["dev"])

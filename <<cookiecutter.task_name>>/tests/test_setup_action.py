@@ -323,7 +323,7 @@ def test_environment_of_another_user_is_a_coded_message(of_another: Path, develo
     )  # fmt: skip
     assert done.returncode == 74 and "Traceback" not in done.stderr
     message = done.stderr if develop else done.stdout.split("::error title=setup::")[1]
-    assert "E247" in message and ".venv is root's and this runs as nobody" in message and "sudo rm -rf" in message
+    assert "E251" in message and ".venv is root's and this runs as nobody" in message and "sudo rm -rf" in message
     assert (of_another / ".venv" / "bin" / "x").exists()
 
 

@@ -6,15 +6,15 @@ import re
 import stat
 from pathlib import Path
 
+from finetune.data.foreign import move_and_import
 from finetune.errors import Problems
 from finetune.paths import Paths
 
 MAX_FILE_BYTES = 100 * 1024 * 1024
 _NAME = re.compile(r"\w[\w.,+ ()-]{0,199}")
-_OTHER_DATA = {
-    ".json", ".ndjson", ".jsonlines", ".csv", ".tsv", ".txt", ".xlsx", ".parquet", ".arrow", ".gz", ".zip", ".zst",
-}  # fmt: skip
-_MAGIC = {
+_BESIDE = re.compile(r"(?i:readme)(?:\.[\w-]{1,10})*")
+"""What may stand beside the data: a note about it. Our own corrected copies end in .jsonl.fixed."""
+MAGIC = {
     b"\x1f\x8b": "gzip",
     b"PK\x03\x04": "a zip archive",
     b"PAR1": "Parquet",
@@ -23,7 +23,24 @@ _MAGIC = {
     b"\xfd7zXZ": "xz",
     b"ARROW1": "Arrow",
     b"SQLite": "an SQLite database",
+    b"ORC": "ORC",
+    b"%PDF": "PDF",
+    b"\x80\x02": "a Python pickle",
+    b"\x80\x03": "a Python pickle",
+    b"\x80\x04": "a Python pickle",
+    b"\x80\x05": "a Python pickle",
+    b"\x93NUMPY": "a NumPy array",
+    b"\x89HDF": "HDF5",
+    b"Obj\x01": "Avro",
+    b"7z\xbc\xaf": "a 7-Zip archive",
+    b"Rar!": "a RAR archive",
+    b"\xd0\xcf\x11\xe0": "an old Office file",
 }
+"""What files begin with, and what they are then."""
+IMPORTABLE = {"a zip archive", "Parquet", "Arrow", "an old Office file"}
+"""What of MAGIC scripts/import_data.py may be able to read; a zip archive is also what .xlsx and .ods are."""
+PACKED = {"gzip", "Zstandard", "bzip2", "xz", "a 7-Zip archive", "a RAR archive"}
+_UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp")
 _LFS = b"version https://git-lfs.github.com/spec/"
 
 
@@ -60,10 +77,40 @@ def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:
 
 
 def _refuse_other(path: Path, place: str, problems: Problems) -> None:
-    if path.is_dir():
-        problems.add(place, "E143", "a folder inside data/raw is not read", "move its files into data/raw itself")
-    elif path.suffix.lower() in _OTHER_DATA:
-        problems.add(place, "E146", f"{path.suffix} files are not read", "convert it to .jsonl, or move it")
+    """Everything visible that no step reads is said: a file that is taken for data must not lie there unread."""
+    status = path.lstat()
+    if stat.S_ISDIR(status.st_mode):
+        fix = "move its files into data/raw itself"
+        if any((path / name).is_file() for name in ("state.json", "dataset_dict.json", "dataset_info.json")):
+            fix = move_and_import(place)
+        problems.add(place, "E143", "a folder inside data/raw is not read", fix)
+    elif not stat.S_ISREG(status.st_mode):
+        problems.add(place, "E146", "not a .jsonl file, and no plain file at all: nobody reads it", "remove it")
+    elif not (path.name.endswith(".jsonl.fixed") or _BESIDE.fullmatch(path.name)):
+        problems.add(place, "E146", *_unread(path, place))
+
+
+def _unread(path: Path, place: str) -> tuple[str, str]:
+    kind = path.suffix if path.suffix else path.name[:40]
+    what = f"not a .jsonl file, so nobody reads it ({_printable(kind)})"
+    away = "or move it out of data/raw"
+    if path.suffix.lower() in _UNFINISHED:
+        return f"{what}: an unfinished download", f"download it again, {away}"
+    with open(path, "rb") as file:
+        head = file.read(64)
+    magic = kind_of(head) or ("XML or HTML" if head.lstrip().startswith(b"<") else None)
+    if magic in PACKED:
+        return f"{what}: {magic}", f"unpack it, {away}"
+    if magic and magic not in IMPORTABLE:
+        return f"{what}: {magic}", f"export it as CSV, JSON or Parquet and import that, {away}"
+    if not path.name.isprintable() or path.name != place.removeprefix("data/raw/"):
+        return what, f"rename it and import it with scripts/import_data.py, {away}"
+    return what, f"{move_and_import(place)}; {away}"
+
+
+def kind_of(head: bytes) -> str | None:
+    """What a file that begins with `head` is, by its first bytes; None for text and for what is not known."""
+    return next((name for magic, name in MAGIC.items() if head.startswith(magic)), None)
 
 
 def _is_readable(path: Path, place: str, problems: Problems) -> bool:
@@ -90,9 +137,8 @@ def _is_readable(path: Path, place: str, problems: Problems) -> bool:
 def refuse_head(head: bytes) -> tuple[str, str, str] | None:
     if head.startswith(_LFS):
         return "E144", "a Git LFS pointer, not the data", "run: git lfs pull"
-    for magic, name in _MAGIC.items():
-        if head.startswith(magic):
-            return "E145", f"looks like {name}, not JSON Lines", "unpack or convert it to .jsonl"
+    if name := kind_of(head):
+        return "E145", f"looks like {name}, not JSON Lines", "unpack or convert it to .jsonl"
     # JSON starts with an ASCII character; a NUL beside it is one half of a UTF-16 or UTF-32 unit.
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\0" in head[:2] and any(head[:2])):
         return "E105", "not UTF-8, looks like UTF-16", "save the file as UTF-8"

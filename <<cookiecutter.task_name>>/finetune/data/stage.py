@@ -15,6 +15,7 @@ from finetune.console import report_problems, say, table
 from finetune.data.balance import class_weights, oversample
 from finetune.data.checks import Checks
 from finetune.data.conversion import write_splits
+from finetune.data.foreign import is_foreign
 from finetune.data.overlap import check_overlap
 from finetune.data.plan import Plan, checks_digest, make_plan, read_plan, write_plan
 from finetune.data.raw_files import list_raw_files
@@ -31,7 +32,7 @@ STEP = "02_convert_format"
 
 @dataclass
 class RawData:
-    """The files of data/raw that can be read, with size and sha256, and the problems of those that cannot."""
+    """The files of data/raw whose rows are read; size and sha256, also of foreign ones; what is wrong with any."""
 
     files: list[Path]
     facts: dict[str, dict[str, Any]]
@@ -135,6 +136,7 @@ def _open_raw(project: Project) -> RawData:
     problems = Problems()
     files = list_raw_files(project.paths, problems)
     facts = {_name(file): {"sha256": provenance.sha256(file), "bytes": file.stat().st_size} for file in files}
+    files = [file for file in files if not is_foreign(file, _name(file), project.task, problems)]
     return RawData(files, facts, problems)
 
 

@@ -45,7 +45,7 @@ where packages come from (index, proxy, certificates, constraints) are the user'
 class SetupError(Exception):
     """Why there is no environment, and what to do; `code` is the exit code.
 
-    E244: a wrong input or Python, E247: .venv cannot be written, E248: pip failed.
+    E244: a wrong input or Python, E251: .venv cannot be written, E252: pip failed.
     """
 
     def __init__(self, message: str, code: int = BAD_INPUT, name: str = "E244") -> None:
@@ -152,7 +152,7 @@ def make_venv(root: Path, *options: str, keep: bool = False) -> Path:
     except OSError as error:
         raise SetupError(
             f"{error.filename or venv}: {error.strerror}; .venv is {owner(venv)}'s and this runs as {owner()}. "
-            f"Fix: sudo rm -rf {shlex.quote(str(venv))}, and always use the same user", IO_FAULT, "E247",
+            f"Fix: sudo rm -rf {shlex.quote(str(venv))}, and always use the same user", IO_FAULT, "E251",
         ) from None  # fmt: skip
     needed = ["venv", *([] if "--without-pip" in options else ["ensurepip"])]
     if not all(map(importlib.util.find_spec, needed)):
@@ -161,7 +161,7 @@ def make_venv(root: Path, *options: str, keep: bool = False) -> Path:
     making = [sys.executable, "-I", "-m", "venv", *options, str(venv)]
     done = subprocess.run(making, env=quiet_environment(), check=False)
     if done.returncode:
-        raise SetupError(f"{sys.executable} cannot make {venv}, its reason stands above", IO_FAULT, "E247")
+        raise SetupError(f"{sys.executable} cannot make {venv}, its reason stands above", IO_FAULT, "E251")
     return venv
 
 
@@ -199,7 +199,7 @@ def run_pip(root: Path, python: Path, *arguments: str) -> None:
         version = ".".join(map(str, sys.version_info[:2]))
         raise SetupError(
             f"pip failed, its reason stands above; {CONSTRAINTS} was tested with Python 3.11, this is {version} "
-            f"({sys.executable}); a failed download heals when it is run again", IO_FAULT, "E248",
+            f"({sys.executable}); a failed download heals when it is run again", IO_FAULT, "E252",
         )  # fmt: skip
 
 

@@ -1,0 +1,135 @@
+"""CSV and its kin: the delimiter is found by trying, quoting is strict, a cell is text and nothing else."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from finetune.data.columns import is_column_name
+from finetune.data.records import MAX_LINE_BYTES
+from finetune.errors import FinetuneError
+from finetune.importing.sources import ROW, Entry, Refused, broken
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
+_LOOK_AT = 100
+_SEP = re.compile(r'"?sep=(.)"?', re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How the rows are written."""
+
+    delimiter: str
+    columns: tuple[str, ...]
+    first_row: int
+    """Rows before the first one with data: the one with the names, and Excel's `sep=` line."""
+    reason: str
+    unquoted: bool = False
+    """Whether quotes are ordinary signs, as in many tab-separated files."""
+
+
+def find_dialect(
+    file: Path, name: str, codec: str, *, delimiter: str | None, header: bool | None, labels: frozenset[str]
+) -> Dialect:
+    """The dialect of `file`: the delimiter that gives most rows the same number of cells, two at least.
+
+    Raises FinetuneError (E162) where none does.
+    """
+    skipped, told = 0, "--delimiter says so"
+    with open(file, encoding=codec, newline="") as stream:
+        if said := _SEP.fullmatch(stream.readline().strip("\r\n")):
+            skipped, delimiter, told = 1, delimiter or said[1], "its first line says sep="
+    best: tuple[float, int, list[list[str]], str, bool] | None = None
+    for sign in [delimiter] if delimiter else DELIMITERS:
+        for unquoted in (False, True) if sign == "\t" else (False,):
+            rows = _sample(file, codec, sign, skipped, unquoted)
+            width, number = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
+            share = number / max(len(rows), 1)
+            if (width > 1 or delimiter) and (best is None or (round(share, 1), width) > (round(best[0], 1), best[1])):
+                best = (share, width, rows, sign, unquoted)
+    if best is None or best[0] < 0.5:
+        fix = "say how columns are separated with --delimiter, or save the table as CSV, XLSX or JSON"
+        raise FinetuneError(f"{name}: text, but neither JSON nor a table of two columns or more", fix, "E162")
+    share, width, rows, sign, unquoted = best
+    named = header if header is not None else _has_names(rows, labels)
+    columns = [cell.strip().removeprefix("\ufeff") for cell in rows[0]] if named else [str(n + 1) for n in range(width)]
+    reason = told if delimiter else f"so {share:.0%} of the first {len(rows)} rows have {width} cells"
+    return Dialect(sign, tuple(_unique(columns)), skipped + named, reason, unquoted)
+
+
+def entries(file: Path, name: str, codec: str, dialect: Dialect) -> Iterator[Entry]:
+    """The rows of `file` as records of their columns; a row with another number of cells is refused."""
+    size = max(file.stat().st_size, 1)
+    width = len(dialect.columns)
+    with open(file, encoding=codec, newline="") as stream:
+        reader = _reader(stream, dialect.delimiter, dialect.unquoted)
+        for number in itertools.count():
+            line = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as failure:
+                if "unexpected end" in str(failure):
+                    raise broken(
+                        name, f"the quote opened in line {line} is never closed: the file is cut off"
+                    ) from None
+                if number >= dialect.first_row:
+                    yield Entry(f"{name}:{line}", Refused(ROW, "a row with broken quotes", _said(failure)))
+                continue
+            if number < dialect.first_row or not any(cells):
+                continue
+            done = stream.buffer.tell() / size if number % 500 == 0 else 0.0
+            while len(cells) > width and not cells[-1]:
+                cells.pop()
+            if len(cells) == width:
+                yield Entry(f"{name}:{line}", dict(zip(dialect.columns, cells, strict=True)), done)
+            else:
+                what = f"{len(cells)} cells, {width} columns"
+                yield Entry(f"{name}:{line}", Refused(ROW, "a row with another number of cells", what), done)
+
+
+def _reader(stream: Iterator[str], delimiter: str, unquoted: bool):  # type: ignore[no-untyped-def]
+    csv.field_size_limit(MAX_LINE_BYTES)
+    quoting = csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL
+    return csv.reader(stream, delimiter=delimiter, strict=True, quoting=quoting)
+
+
+def _sample(file: Path, codec: str, sign: str, skipped: int, unquoted: bool) -> list[list[str]]:
+    """The first rows, as far as they can be read."""
+    rows: list[list[str]] = []
+    with open(file, encoding=codec, newline="") as stream:
+        reader = _reader(stream, sign, unquoted)
+        while len(rows) < _LOOK_AT + skipped:
+            try:
+                rows.append(next(reader))
+            except StopIteration:
+                break
+            except csv.Error:
+                rows.append([])
+    return [row for row in rows[skipped:] if any(row)]
+
+
+def _has_names(rows: list[list[str]], labels: frozenset[str]) -> bool:
+    """Whether the first row names the columns: unless a cell is a label of the task and none is a usual name."""
+    first = [cell.strip() for cell in rows[0]]
+    return any(map(is_column_name, first)) or not any(cell.casefold() in labels for cell in first)
+
+
+def _unique(names: list[str]) -> list[str]:
+    """`names` with a number behind those that came before, and one for those that are empty."""
+    found: list[str] = []
+    for number, name in enumerate(names, 1):
+        wanted = name or f"column {number}"
+        found.append(wanted if wanted not in found else f"{wanted} ({number})")
+    return found
+
+
+def _said(failure: Exception) -> str:
+    text = str(failure)
+    return "a cell of more than 1 MB" if "field limit" in text else text
