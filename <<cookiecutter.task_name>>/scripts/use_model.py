@@ -17,7 +17,7 @@ def main(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say everything, write nothing")] = False,
     project: Annotated[Path, typer.Option(help="repository root")] = Path("."),
 ) -> None:
-    """Look at the model, then write configs/tokenizer and base_model of configs/training_config.yaml; exit 2 if unfit."""
+    """Look at the model, then write configs/tokenizer and base_model of training_config.yaml; exit 2 if unfit."""
     options = {"revision": revision, "method": method, "thinking": thinking, "dry_run": dry_run}
     raise typer.Exit(run(use_model, project=project, model=model, **options))
 

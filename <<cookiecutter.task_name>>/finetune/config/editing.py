@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import yaml
 
@@ -54,11 +53,10 @@ def _entry(mapping: yaml.Node, name: str | int) -> tuple[yaml.Node, yaml.Node] |
 
 def _replaced(text: str, key: yaml.Node, node: yaml.Node, value: Scalar) -> str:
     style = node.style if isinstance(node, yaml.ScalarNode) else None
-    if isinstance(node, yaml.ScalarNode) and (plain_scalar(node.value) if style is None else (node.value, None)) == (value, None):
+    if isinstance(node, yaml.ScalarNode) and _reads_as(node, value):
         return text
-    start, end = node.start_mark.index, node.end_mark.index
-    if style in ("|", ">") or not isinstance(node, yaml.ScalarNode):
-        end = start + len(text[start:end].rstrip())  # a block ends where the next key begins
+    start = node.start_mark.index
+    end = _end(text, node)
     new = _written(value, style)
     if start == end:  # nothing stood behind the colon
         start = end = text.index(":", key.end_mark.index) + 1
@@ -71,13 +69,24 @@ def _replaced(text: str, key: yaml.Node, node: yaml.Node, value: Scalar) -> str:
     return text[:start] + new + after
 
 
+def _reads_as(node: yaml.ScalarNode, value: Scalar) -> bool:
+    found, refusal = plain_scalar(node.value) if node.style is None else (node.value, None)
+    return refusal is None and found == value and type(found) is type(value)
+
+
+def _end(text: str, node: yaml.Node) -> int:
+    """Where the node's last character stands; the reader says of a block that it ends where the next key begins."""
+    start, end = node.start_mark.index, node.end_mark.index
+    if isinstance(node, yaml.ScalarNode) and node.style not in ("|", ">"):
+        return end
+    return start + len(text[start:end].rstrip())
+
+
 def _added(text: str, mapping: yaml.MappingNode, name: str, value: Scalar) -> str:
     """The line goes behind the last key's own: what stands between that one and the next section is the next one's."""
     last_key, last = mapping.value[-1]
     entry = f"{name}: {_written(value, None)}"
-    end = last.end_mark.index
-    if isinstance(last, yaml.ScalarNode) and last.style in ("|", ">") or not isinstance(last, yaml.ScalarNode):
-        end = last.start_mark.index + len(text[last.start_mark.index : end].rstrip())
+    end = _end(text, last)
     if mapping.flow_style:
         return f"{text[:end]}, {entry}{text[end:]}"
     newline = "\r\n" if "\r\n" in text else "\n"
@@ -92,12 +101,6 @@ def _written(value: Scalar, style: str | None) -> str:
         return "null" if value is None else json.dumps(value)
     if style in ("'", '"') and "'" not in value and "\\" not in value and '"' not in value and value.isprintable():
         return f"{style}{value}{style}"
-    return value if _PLAIN.fullmatch(value) and plain_scalar(value) == (value, None) else json.dumps(value, ensure_ascii=False)
-
-
-def plain(values: Mapping[str, Any], key: str) -> Any:
-    """The value at a dotted key of nested mappings; None where there is none."""
-    current: Any = values
-    for part in key.split("."):
-        current = current.get(part) if isinstance(current, Mapping) else None
-    return current
+    if _PLAIN.fullmatch(value) and plain_scalar(value) == (value, None):
+        return value
+    return json.dumps(value, ensure_ascii=False)

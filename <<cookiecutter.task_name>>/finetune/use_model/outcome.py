@@ -1,4 +1,4 @@
-"""What people see: facts about the model, the changed lines, which checks judge otherwise from now on, what comes next."""
+"""What people see: facts about the model, the changed lines, and which checks judge otherwise from now on."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def show_facts(candidate: Candidate, judged: Judged, need: Proposal | None) -> N
     size = f"{candidate.parameters / 1e6:,.0f} million" if candidate.parameters else "unknown"
     memory = "memory unknown"
     if need:
-        memory = f"about {need.gib:.1f} GiB" + (f" of {need.room:.1f} usable" if need.room else " of the machine's memory")
+        room = f"{need.room:.1f} usable" if need.room else "the machine's memory"
+        memory = f"about {need.gib:.1f} GiB of {room}"
     thinking = {None: "no switch", False: "switched off", True: "switched on"}[judged.thinking]
     gate = f"yes, {candidate.gated}" if candidate.gated else "no" if candidate.source == "hub" else "unknown"
     lines = {
@@ -72,7 +73,8 @@ def _tokens(old: Project, new: Project, tokenizer: BaseTokenizer) -> Iterator[st
     now, then = _overhead(new, tokenizer), _overhead(old, before)
     if now and now != then:
         was = f", it was {then}" if then else ""
-        yield f"01 counts lengths anew: a row without text has {now} of max_length {new.training.max_length} tokens{was}"
+        limit = new.training.max_length
+        yield f"01 counts lengths anew: a row without text has {now} of max_length {limit} tokens{was}"
 
 
 def _control_tokens(tokenizer: BaseTokenizer | None) -> set[str]:

@@ -102,7 +102,7 @@ def _validated(project: Project, text: str) -> Project:
 
 
 def _memory(planned: Project, candidate: Candidate, problems: Problems) -> Proposal | None:
-    """The proposal, with W295 where the result would have to change to fit; None where the configuration tells too little."""
+    """The proposal, with W295 where fitting would change the result; None where config.json tells too little."""
     from transformers import AutoConfig
 
     try:
@@ -110,12 +110,13 @@ def _memory(planned: Project, candidate: Candidate, problems: Problems) -> Propo
         need = propose(planned, config, candidate.parameters)
     except (AttributeError, TypeError, ValueError):
         return None
+    room = f"{need.room or 0:.1f} are usable"
     if not need.fits:
-        message = f"needs about {need.fit_gib:.1f} GiB even as qlora with one row at once, {need.room or 0:.1f} are usable"
+        message = f"needs about {need.fit_gib:.1f} GiB even as qlora with one row at once, {room}"
         problems.add(candidate.id, "W295", message, "a smaller model, a larger GPU, or a lower max_length")
     elif need.method != planned.training.method:
-        message = f"needs about {need.gib:.1f} GiB as {planned.training.method}, {need.room or 0:.1f} are usable"
-        fix = f"--method qlora takes about {need.fit_gib:.1f} with batch.per_device {need.per_device}; it changes the result"
+        message = f"needs about {need.gib:.1f} GiB as {planned.training.method}, {room}"
+        fix = f"--method qlora, about {need.fit_gib:.1f} with batch.per_device {need.per_device}; it changes the result"
         problems.add(candidate.id, "W295", message, fix)
     elif need.per_device != planned.training.batch.per_device:
         say(f"  batch.per_device {need.per_device}: as configured about {need.gib:.1f} GiB would be needed")
@@ -132,7 +133,7 @@ def _judge_lengths(planned: Project, judged: Judged, problems: Problems, shown: 
         problems.add(shown, "E226", message, "choose a model with a longer context")
     served = planned.benchmark.generation.context
     if served > context:
-        message = f"generation.context is {served}, it was made for {context} positions: longer prompts would be served badly"
+        message = f"generation.context is {served}, it was made for {context} positions"
         fix = f"set generation.context in configs/benchmark_config.yaml to {context}"
         problems.add(shown, "W297", message, fix)
 

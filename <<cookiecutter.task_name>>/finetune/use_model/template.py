@@ -1,4 +1,4 @@
-"""What a chat template does with the messages of this task, found by rendering it in the sandbox, never by running code."""
+"""What a chat template does with the messages of this task, found by rendering it in the sandbox."""
 
 from __future__ import annotations
 
