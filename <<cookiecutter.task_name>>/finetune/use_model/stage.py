@@ -27,6 +27,8 @@ from finetune.use_model.memory import Proposal, propose
 from finetune.use_model.outcome import show_checks, show_diff, show_facts
 
 THINKING = {"on": True, "off": False}
+MIN_LENGTH = 16
+"""Smallest max_length that the schema takes."""
 
 
 def use_model(
@@ -42,6 +44,8 @@ def use_model(
     problems, file = Problems(), project.paths.training_config
     with find_candidate(project, model, revision) as candidate:
         judged = judge(project, candidate, THINKING.get(thinking or ""), problems)
+        if judged:
+            _judge_context(project, judged, problems, candidate.id)
         problems.raise_if_errors()
         assert judged is not None
         old = file.read_bytes().decode("utf-8")
@@ -52,12 +56,10 @@ def use_model(
             changes["batch.per_device"] = need.per_device
         text = edited(old, {**_edits(project, candidate, judged, method), **changes})
         planned = _validated(project, text)
-        _judge_lengths(planned, judged, problems, candidate.id)
         show_facts(candidate, judged, need)
         show_diff(old, text, project.paths.relative(file))
         show_checks(project, planned, BaseTokenizer(candidate.folder))
         report_problems(problems)
-        problems.raise_if_errors()
         if dry_run:
             say("nothing was written: --dry-run")
             return OK
@@ -123,15 +125,15 @@ def _memory(planned: Project, candidate: Candidate, problems: Problems) -> Propo
     return need
 
 
-def _judge_lengths(planned: Project, judged: Judged, problems: Problems, shown: str) -> None:
-    """The lengths of the three files against the model's context."""
-    context, training = judged.context, planned.training
+def _judge_context(project: Project, judged: Judged, problems: Problems, shown: str) -> None:
+    """Add E226 where the model's context holds no row, W297 where the GGUF files would be served beyond it."""
+    context, answer = judged.context, project.task.output.max_new_tokens
     if context is None:
         return
-    if training.max_length <= planned.task.output.max_new_tokens:
-        message = f"its {context} positions leave no room for a prompt beside output.max_new_tokens"
+    if context <= max(answer, MIN_LENGTH):
+        message = f"its {context} positions leave no room for a prompt beside output.max_new_tokens {answer}"
         problems.add(shown, "E226", message, "choose a model with a longer context")
-    served = planned.benchmark.generation.context
+    served = project.benchmark.generation.context
     if served > context:
         message = f"generation.context is {served}, it was made for {context} positions"
         fix = f"set generation.context in configs/benchmark_config.yaml to {context}"
