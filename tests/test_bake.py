@@ -23,7 +23,8 @@ RENDERED = {
 VERBATIM = {
     ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHECKLIST.md", "CONTRIBUTING.md",
     "Makefile", "SECURITY.md", "configs/accelerate/ddp.yaml", "configs/accelerate/fsdp.yaml", "constraints.txt",
-    "data/raw/.gitkeep", "docs/README.md", "docs/github_setup.md", "docs/runners.md", "iterations/README.md",
+    "data/raw/.gitkeep", "docs/README.md", "docs/github_setup.md", "docs/models.md", "docs/runners.md",
+    "iterations/README.md",
 }  # fmt: skip
 GITHUB = {
     ".github/ISSUE_TEMPLATE/1_wrong_answer.yml", ".github/ISSUE_TEMPLATE/2_data.yml",
@@ -35,7 +36,7 @@ GITHUB = {
 STEPS = {
     "01_validate_data.py", "02_convert_format.py", "03_train.py", "04_evaluate.py", "05_merge_adapter.py",
     "06_convert_gguf.py", "07_verify_export.py", "08_upload_hf.py", "checklist.py",
-    "fetch_tokenizer.py", "github.py", "setup_github.py", "summary.py",
+    "fetch_base.py", "fetch_tokenizer.py", "github.py", "setup_github.py", "summary.py", "use_model.py",
 }  # fmt: skip
 CODE = ("finetune", "tests")
 """Folders whose files are the template's own, one for one; every other file is named above."""
