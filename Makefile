@@ -65,10 +65,10 @@ $(DEMO).baked: $(SOURCES) | .venv/.complete
 bake: .venv/.complete ## answer the questions, get a repository in build/bake
 	$(PYTHON) -m cookiecutter . --output-dir build/bake $(ARGS)
 
-.PHONY: test test-bakes test-workflows
+.PHONY: test test-bakes test-workflows test-families
 test: .venv/.complete ## style, the template's tests, the generated package's tests
 	$(PYTHON) -m ruff check .
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*'
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
 	cd '$(TEMPLATE)' && OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) -p no:cacheprovider
 test-bakes: .venv/.complete ## what needs no torch: bakes, hooks, hostile answers, cruft
 	$(PYTHON) -m pytest -q -n $(JOBS) -k 'not accelerate' tests/test_bake.py tests/test_baked_quality.py \
@@ -76,6 +76,8 @@ test-bakes: .venv/.complete ## what needs no torch: bakes, hooks, hostile answer
 test-workflows: .venv/.complete ## the generated workflows under the real act, with real training; minutes
 	$(PYTHON) -m pytest -q tests/test_workflow_rules.py tests/test_workflow_linters.py
 	$(PYTHON) -m pytest -q -n $(JOBS) tests/test_workflows_*.py
+test-families: .venv/.complete ## other base models by use_model.py, through 01 to 07; needs npm, minutes
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) tests/families
 
 .PHONY: lint format
 lint: .venv/.complete ## check style

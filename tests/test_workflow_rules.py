@@ -20,6 +20,10 @@ WORKFLOWS = {
 }  # fmt: skip
 SETUP = "      - name: Install the base packages\n        uses: ./.github/actions/setup\n"
 
+FOREIGN = "        working-directory: build/work\n        run: .venv/bin/python scripts/fetch_base"
+EARLY = "      - name: Early\n        working-directory: build/work\n        run: ../../.venv/bin/python scripts/0.py\n"
+FETCH = "      - name: Fetch the base model"
+
 BROKEN = [
     ("permissions", "generated/data.yml", "permissions: {}\n\n# No", "permissions: write-all\n\n# No"),
     ("permissions", "generated/data.yml", "contents: read # check the change out", "contents: write # check it out"),
@@ -56,6 +60,11 @@ BROKEN = [
     ("expression_contexts", "generated/data.yml", "steps.request.outputs.run", "steps.request.outputs.title"),
     ("secrets", "generated/train.yml", "      contents: read # main's code; nothing", "      id-token: write # no"),
     ("secrets", "generated/train.yml", "          PR: ${{ inputs.pr }}", "          PR: ${{ secrets.HF_TOKEN }}"),
+    ("secrets", "generated/train.yml", "secrets.HF_READ_TOKEN", "secrets.HF_TOKEN"),
+    ("secrets", "generated/train.yml", "fetch_base.py --project build/work", "fetch_base.py --project ."),
+    ("secrets", "generated/train.yml", "        run: .venv/bin/python scripts/fetch_base", FOREIGN),
+    ("secrets", "generated/train.yml", FETCH, EARLY + FETCH),
+    ("secrets", "generated/train.yml", "    environment: gpu-base\n", ""),
     ("secrets", "generated/release.yml", "    environment: hf-release\n", ""),
     ("secrets", "generated/release.yml", "    with:\n      sha:", "    secrets: inherit\n    with:\n      sha:"),
     ("secrets", "generated/train.yml", "env:\n  PYTHONPATH: .\n", "env:\n  T: ${{ github.token }}\n"),

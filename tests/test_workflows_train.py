@@ -201,7 +201,7 @@ def test_training_that_fails_is_said_and_never_green(forge: Forge) -> None:
     number = forge.open_pull({"configs/training_config.yaml": text})
     run = dispatch(forge, forge.head(number), number)
     assert run.jobs == results("success", "success", "failure", "success"), run.log[-6000:]
-    assert run.failed_steps == ["Train"]
+    assert run.failed_steps == ["Fetch the base model, by main's code and before the input's own runs"]
     assert states(forge, forge.head(number)) == ["pending", "error"]
     assert "training failed" in evaluation(forge, number).body
 

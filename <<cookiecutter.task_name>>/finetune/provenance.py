@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -38,10 +38,13 @@ def digest(value: Any) -> str:
     return hashlib.sha256(canonical.encode("utf-8", "surrogatepass")).hexdigest()  # any file name has a digest
 
 
-def tree_digest(directory: Path) -> str:
-    """One digest over the names and contents of every file below `directory`, its manifest left out."""
+def tree_digest(directory: Path, through: Callable[[list[Path]], Iterable[Path]] = iter) -> str:
+    """One digest over the names and contents of every file below `directory`, its manifest left out.
+
+    `through` may show progress over the files.
+    """
     files = sorted(p for p in directory.rglob("*") if p.is_file() and p.name != MANIFEST)
-    return digest({p.relative_to(directory).as_posix(): sha256(p) for p in files})
+    return digest({p.relative_to(directory).as_posix(): sha256(p) for p in through(files)})
 
 
 def write_bytes(path: Path, data: bytes) -> None:

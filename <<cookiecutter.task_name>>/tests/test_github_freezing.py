@@ -63,6 +63,12 @@ class TestFreeze:
         work.freeze(work.base)
         assert work.digest == first
 
+    def test_a_base_model_that_the_gpu_job_cannot_get_is_refused(self, work: Workspace, monkeypatch):
+        monkeypatch.setattr("finetune.github.base_access.closed_to_strangers", lambda project: "acme/m is gated")
+        with pytest.raises(FinetuneError, match="E303 acme/m is gated"):
+            work.freeze(work.base)
+        assert [status[1] for status in work.statuses] == ["error"]
+
     def test_leaves_no_scratch_behind(self, work: Workspace):
         work.freeze(work.base)
         assert sorted(path.name for path in (work.root / "build").iterdir()) == ["candidate", "input"]

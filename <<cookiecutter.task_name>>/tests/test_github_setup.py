@@ -112,7 +112,8 @@ def test_what_is_set(settled: Desk) -> None:
     settings = settled.settings
     assert settings.variables == {"GPU_RUNNER_LABELS": '["self-hosted","gpu"]'}
     refs = {name: {(row["name"], row["type"]) for row in rows} for name, rows in settings.policies.items()}
-    assert refs == {"hf-release": {("v*", "tag")}, "gpu-training": {("main", "branch"), ("v*", "tag")}}
+    train = {("main", "branch"), ("v*", "tag")}
+    assert refs == {"hf-release": {("v*", "tag")}, "gpu-training": train, "gpu-base": train}
     assert not any(row["can_admins_bypass"] for row in settings.environments.values())
     assert set(settled.rules(TAGS)) == {"update", "deletion"}
     assert set(settled.rules(MAKERS)) == {"creation"}
@@ -234,6 +235,16 @@ def test_reviewers_are_added_and_what_stood_there_is_kept(settled: Desk, only: C
     assert [row["reviewer"]["id"] for row in rules["required_reviewers"]["reviewers"]] == [3, 7, 70]
     assert rules["required_reviewers"]["prevent_self_review"] is True
     assert rules["wait_timer"]["wait_timer"] == 30
+
+
+def test_the_environment_of_the_base_model_asks_nobody_again(settled: Desk, only: Callable[..., None]) -> None:
+    only("environment gpu-training", "environment gpu-base")
+    assert settled.run(reviewers=["mona"]) == 0
+    kinds = {
+        name: [rule["type"] for rule in settled.settings.environments[name]["protection_rules"]]
+        for name in ("gpu-training", "gpu-base")
+    }
+    assert "required_reviewers" in kinds["gpu-training"] and "required_reviewers" not in kinds["gpu-base"]
 
 
 def test_working_alone(desk: Desk, only: Callable[..., None]) -> None:

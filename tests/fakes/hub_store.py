@@ -74,6 +74,12 @@ class Repo:
 
     name: str
     private: bool = False
+    gated: str = ""
+    """auto or manual: who is not in `granted` sees the page, and no file."""
+    granted: set[str] = field(default_factory=set)
+    """Names of those who were let in."""
+    parameters: dict[str, int] = field(default_factory=dict)
+    """Number of weights by type, as the Hub reads it from the safetensors headers."""
     commits: dict[str, Commit] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
@@ -139,6 +145,8 @@ class Hub:
         self.part_size = part_size
         """Bytes of one part of a multipart upload; None uploads every large file in one request."""
         self.repos: dict[str, Repo] = {}
+        self.renamed: dict[str, str] = {}
+        """New name by old one: the Hub redirects."""
         self.tokens = {"hf_test": Identity("acme", ("acme-team",))}
         self.publishers: dict[str, dict[str, str]] = {}
         """Trusted Publishing: repository -> claims an id token must carry."""
@@ -177,6 +185,17 @@ class Hub:
             sha = commit.parent
         return titles[::-1]
 
+    def publish(self, name: str, folder: Path, **facts: Any) -> str:
+        """A repository with the files of `folder` on main, as somebody else's upload; returns the commit.
+
+        `facts` are fields of Repo: private, gated, granted, parameters.
+        """
+        self.create(name, private=facts.pop("private", False))
+        for key, value in facts.items():
+            setattr(self.repos[name], key, value)
+        files = {path.name: StoredFile.small(path.read_bytes()) for path in folder.iterdir() if path.is_file()}
+        return self.repos[name].add_commit("main", files, "upload")
+
     def calls(self, method: str, pattern: str) -> int:
         """How many requests matched so far."""
         return sum(m == method and re.search(pattern, path) is not None for m, path in self.requests)
@@ -187,6 +206,16 @@ class Hub:
         if name not in self.repos:
             raise ApiError(404, "Repository not found", "RepoNotFound")
         return self.repos[name]
+
+    def readable(self, authorization: str | None, name: str, files: bool = False) -> Repo:
+        """The repository, if the caller may see it, or its `files`; else what the Hub answers."""
+        repo, who = self.repo(name), self.tokens.get((authorization or "").removeprefix("Bearer "))
+        if repo.private and (who is None or not (who.may_write(name) or who.name in repo.granted)):
+            raise ApiError(404 if who else 401, "Repository not found", "RepoNotFound")
+        if files and repo.gated and (who is None or who.name not in repo.granted):
+            message = f"Access to model {name} is restricted. You must have access to it and be authenticated."
+            raise ApiError(403 if who else 401, message, "GatedRepo")
+        return repo
 
     def create(self, name: str, private: bool) -> None:
         repo = self.repos[name] = Repo(name, private)

@@ -43,7 +43,12 @@ SCOPES: dict[str, dict[str, dict[str, str]]] = {
     "template/release.yml": {"check": READ, "test": READ, "publish": {"contents": "write"}},
 }  # fmt: skip
 """What each job's token may do: nothing more, nothing less."""
-ENVIRONMENTS = {("generated/train.yml", "approve"): "gpu-training", ("generated/release.yml", "model"): "hf-release"}
+ENVIRONMENTS = {
+    ("generated/train.yml", "approve"): "gpu-training", ("generated/train.yml", "train"): "gpu-base",
+    ("generated/release.yml", "model"): "hf-release",
+}  # fmt: skip
+READ_TOKEN = ("generated/train.yml", "train", ".venv/bin/python scripts/fetch_base.py --project build/work")
+"""The one step outside of hf-release that is given a secret, HF_READ_TOKEN: main's code, before any of the input's."""
 OUTPUTS = {"fingerprint": "hex", "digest": "hex", "reuse": "integer", "run": "integer", "training": "enum",
            "source": "enum"}  # fmt: skip
 """Every output that a step or job may have; runner.set_output refuses other kinds of values (T15)."""
@@ -52,6 +57,7 @@ CONTEXTS = {
     "github.workflow", "github.event.pull_request.number", "github.event.pull_request.head.sha",
     "github.event.pull_request.base.sha", "github.event.pull_request.head.repo.full_name",
     "github.event.pull_request.user.login", "github.event.merge_group.base_sha", "secrets.HF_TOKEN",
+    "secrets.HF_READ_TOKEN", "vars.GATED_BASE",
     "vars.GPU_RUNNER_LABELS", "vars.TORCH_INDEX", "inputs.sha", "inputs.pr", "matrix.cookiecutter", "matrix.target",
 }  # fmt: skip
 """Everything that an expression may read beside results and outputs: no text that a stranger writes (T17)."""
@@ -226,12 +232,24 @@ def secrets(w: Workflow) -> Iterator[str]:
         environment = ENVIRONMENTS.get((w.name, job))
         if body.get("environment") != environment:
             yield f"{job} has environment {body.get('environment')}, expected {environment}"
+        body = {**body, "steps": [step for step in body.get("steps", []) if not _fetches_base(w, job, step)]}
         reads = any(context.startswith("secrets.") for context in contexts(body)) or "secrets" in body
         if environment != "hf-release" and (reads or "id-token" in body.get("permissions", {})):
             yield f"{job} reads a secret or asks for an OpenID token"
+        steps = w.jobs[job].get("steps", [])
+        taken = [place for place, step in enumerate(steps) if _fetches_base(w, job, step)]
+        foreign = [place for place, step in enumerate(steps) if "working-directory" in step]
+        if len(taken) > 1 or (taken and foreign and min(foreign) < taken[0]):
+            yield f"{job} hands out the read token twice, or after the input's own code ran"
     outside = {key: value for key, value in w.data.items() if key not in ("jobs", "on")}
     if any(context.startswith(("secrets.", "github.token")) for context in contexts(outside)):
         yield "a secret for every job"
+
+
+def _fetches_base(w: Workflow, job: str, step: dict[str, Any]) -> bool:
+    """Is it the step that may read HF_READ_TOKEN, and reads nothing else?"""
+    listed = (w.name, job, step.get("run")) == READ_TOKEN and "working-directory" not in step
+    return listed and contexts(step) <= {"secrets.HF_READ_TOKEN"}
 
 
 def tokens(w: Workflow) -> Iterator[str]:

@@ -72,7 +72,12 @@ class _Loader(yaml.SafeLoader):
 def read_yaml(file: Path, shown: str, problems: Problems) -> Located | None:
     """Read one mapping from `file`; `shown` is the path in messages. None when problems keep it from being read."""
     text = _read_text(file, shown, problems)
-    root = _compose(text, shown, problems) if text is not None else None
+    return None if text is None else parse_yaml(text, shown, problems)
+
+
+def parse_yaml(text: str, shown: str, problems: Problems) -> Located | None:
+    """The same of a text; None when problems keep it from being read."""
+    root = _compose(text.removeprefix("\ufeff"), shown, problems)
     if root is None:
         return None
     located = Located(shown, {})
@@ -187,7 +192,7 @@ def _build(node: yaml.Node, key: Key, located: Located, problems: Problems) -> A
     if isinstance(node, yaml.SequenceNode):
         return [_build(child, (*key, index), located, problems) for index, child in enumerate(node.value)]
     text = node.value
-    value, refusal = _plain(text) if node.style is None else (text, None)
+    value, refusal = plain_scalar(text) if node.style is None else (text, None)
     if refusal is None and _CONTROL.search(text):
         value, refusal = None, ("E214", "a control character in the text", "remove it")
     if refusal is not None:
@@ -195,7 +200,7 @@ def _build(node: yaml.Node, key: Key, located: Located, problems: Problems) -> A
     return value
 
 
-def _plain(text: str) -> tuple[Any, tuple[str, str, str] | None]:
+def plain_scalar(text: str) -> tuple[Any, tuple[str, str, str] | None]:
     """Value of an unquoted scalar by YAML 1.2's core schema; what YAML 1.1 reads otherwise is refused, not guessed."""
     if text in ("", "~", "null", "Null", "NULL"):
         return None, None

@@ -23,6 +23,10 @@ class PlainTokenizer:
     def eos_token(self) -> str:
         return self._base.named("eos_token")
 
+    def named(self, name: str) -> str:
+        """The text of bos_token, eos_token …; empty where the tokenizer has none."""
+        return self._base.named(name)
+
     def apply_chat_template(
         self, messages: list[dict[str, str]], *, tokenize: bool, add_generation_prompt: bool, **options: Any
     ) -> str:

@@ -70,10 +70,11 @@ def resolve(sha: Sha, pr: PullRequest = "") -> None:
 
 @app.command()
 def freeze(
-    sha: Sha, source: Annotated[str, typer.Option(envvar="SOURCE", help="repository or fork")], pr: PullRequest = ""
-) -> None:
+    sha: Sha, source: Annotated[str, typer.Option(envvar="SOURCE", help="repository or fork")], pr: PullRequest = "",
+    gated: Annotated[str, typer.Option(envvar="GATED_BASE", help="how a gated base model reaches the GPU")] = "",
+) -> None:  # fmt: skip
     """Copy the input into build/input with a manifest of every byte."""
-    _run("freezing", "freeze", sha=sha, source=source, pr=pr)
+    _run("freezing", "freeze", sha=sha, source=source, pr=pr, gated=gated)
 
 
 @app.command()

@@ -19,6 +19,7 @@ from finetune.console import say
 from finetune.data.stage import convert
 from finetune.errors import OK, FinetuneError, Problems
 from finetune.github import policy, runner
+from finetune.github.base_access import check_way
 from finetune.github.budget import check_budget
 from finetune.github.candidate import RAW, fetch_blobs, read_tree
 from finetune.github.checkout import head, input_files, tracked
@@ -33,11 +34,12 @@ if TYPE_CHECKING:
 __all__ = ["freeze", "read_input", "thaw"]
 
 
-def freeze(project: Project, sha: str, pr: str, source: str) -> int:
+def freeze(project: Project, sha: str, pr: str, source: str, gated: str = "") -> int:
     """Write build/input and output `fingerprint`, `digest` and `reuse` (run id, 0 for none); status pending.
 
     `source` "repository" takes task, configurations, data and the training job's code from build/candidate, where the
-    commit is checked out; "fork" takes main's, with the data and configurations of the commit in their place. Raises
+    commit is checked out; "fork" takes main's, with the data and configurations of the commit in their place. `gated`
+    is the variable GATED_BASE: how a gated base model reaches the GPU. Raises
     BadInput or FinetuneError for an input that is refused, after the commit's status says so; ApiError when GitHub
     fails.
     """
@@ -50,6 +52,8 @@ def freeze(project: Project, sha: str, pr: str, source: str) -> int:
     try:
         manifest = _write(project, github, sha, number, source)
         reuse = known_run(github, manifest["fingerprint"])
+        if not reuse:
+            check_way(load_project(_folder(project) / FILES), gated)
     except FinetuneError:
         _say_refused(github, sha)
         raise

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlsplit
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError, GateFailed
+from finetune.github.base_access import gate_advice
 from finetune.github.gh import RIGHTS, Gh, Refused, pause
 from finetune.github.setup_advice import advice, secret_names
 from finetune.github.setup_expectations import Answer, Expectation, Target, runs_on
@@ -41,7 +42,7 @@ def setup(
     if dry_run:
         return _print_commands(target)
     left = _compare(target) if check else _apply(target)
-    for line in advice(target):
+    for line in (*advice(target), *gate_advice(project, target)):
         say(line)
     _print_publishers(project, target)
     if left and check:

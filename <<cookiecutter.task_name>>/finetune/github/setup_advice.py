@@ -16,7 +16,7 @@ def advice(target: Target) -> list[str]:
     return [line for look in looks for line in look(target)]
 
 
-def _look(target: Target, path: str) -> Any | None:
+def look(target: Target, path: str) -> Any | None:
     """The answer, None where there is nothing or this login may not see it."""
     try:
         return target.gh.get(path)
@@ -26,10 +26,10 @@ def _look(target: Target, path: str) -> Any | None:
 
 def _runners(target: Target) -> list[str]:
     """R29: what waits 24 hours for a runner fails. T1: a public repository registers none of its own."""
-    own = (_look(target, target.path("actions/runners?per_page=100")) or {}).get("runners") or []
+    own = (look(target, target.path("actions/runners?per_page=100")) or {}).get("runners") or []
     path = f"orgs/{target.name.partition('/')[0]}/actions/runners?per_page=100"
-    shared = (_look(target, path) if target.organisation else {}) or {}
-    variable = _look(target, target.path(f"actions/variables/{RUNNER_VARIABLE}")) or {"value": RUNNER_LABELS}
+    shared = (look(target, path) if target.organisation else {}) or {}
+    variable = look(target, target.path(f"actions/variables/{RUNNER_VARIABLE}")) or {"value": RUNNER_LABELS}
     place = runs_on(target.runner_labels or variable["value"])
     wanted = place.get("labels", []) if isinstance(place, dict) else place or []
     wanted = {label.casefold() for label in ([wanted] if isinstance(wanted, str) else wanted)}
@@ -54,7 +54,7 @@ def _runners(target: Target) -> list[str]:
 
 def secret_names(target: Target, place: str = "") -> set[str]:
     """Names of the secrets of the repository, or of an environment; never values."""
-    listed = _look(target, target.path(f"{place}secrets?per_page=100")) or {}
+    listed = look(target, target.path(f"{place}secrets?per_page=100")) or {}
     return {secret["name"] for secret in listed.get("secrets") or []}
 
 
@@ -69,7 +69,7 @@ def _secrets(target: Target) -> list[str]:
 
 
 def _owners(target: Target) -> list[str]:
-    answer = _look(target, target.path("codeowners/errors"))
+    answer = look(target, target.path("codeowners/errors"))
     if answer is None:
         fix = "push .github/CODEOWNERS with a team or person who has write access"
         return [f"W673 main has no CODEOWNERS: nobody in particular has to approve a change of policy. Fix: {fix}"]
@@ -84,7 +84,7 @@ def _owners(target: Target) -> list[str]:
 def _reviewers(target: Target) -> list[str]:
     found = []
     for name in (TRAINING, RELEASE):
-        now = _look(target, target.path(f"environments/{name}"))
+        now = look(target, target.path(f"environments/{name}"))
         if now and not any(rule["type"] == "required_reviewers" for rule in now.get("protection_rules") or []):
             found.append(
                 f"W674 {name} waits for nobody's approval. Fix: python scripts/setup_github.py --reviewer LOGIN, if a "

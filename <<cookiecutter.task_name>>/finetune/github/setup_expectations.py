@@ -110,8 +110,11 @@ def runs_on(text: str) -> Any | None:
     return value if labels or (named and value.get("group")) else None
 
 
-def environment(name: str, refs: tuple[tuple[str, str], ...], target: Target) -> Answer:
-    """The environment exists, only `refs` (pattern, kind) deploy to it, its reviewers include those asked for."""
+def environment(name: str, refs: tuple[tuple[str, str], ...], target: Target, asks: bool = True) -> Answer:
+    """The environment exists, only `refs` (pattern, kind) deploy to it, its reviewers include those asked for.
+
+    Without `asks` none are: a job that runs after another's approval does not wait for a second one.
+    """
     path = target.path(f"environments/{name}")
     now = target.gh.get(path)
     wanted: dict[str, Any] = {"deployment_branch_policy": {"protected_branches": False, "custom_branch_policies": True}}
@@ -122,7 +125,7 @@ def environment(name: str, refs: tuple[tuple[str, str], ...], target: Target) ->
         {"type": reviewer["type"], "id": reviewer["reviewer"]["id"]}
         for reviewer in rules.get("required_reviewers", {}).get("reviewers") or []
     ]
-    missing = [dict(reviewer) for reviewer in target.reviewers if reviewer not in present]
+    missing = [dict(reviewer) for reviewer in target.reviewers if asks and reviewer not in present]
     says = "does not exist" if now is None else ""
     if now is not None:
         differing = [key for key, value in wanted.items() if key in now and now[key] != value]

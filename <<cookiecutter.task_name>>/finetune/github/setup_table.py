@@ -17,6 +17,7 @@ from finetune.github.setup_expectations import (
 
 TRAINING = "gpu-training"
 RELEASE = "hf-release"
+BASE = "gpu-base"
 _PERMISSIONS = "actions/permissions"
 _ACTIONS = "Actions > General"
 READ_ONLY = {"default_workflow_permissions": "read", "can_approve_pull_request_reviews": True}
@@ -30,6 +31,10 @@ EXPECTATIONS = (
     Expectation(
         f"environment {TRAINING}", "train / approve waits here; main by dispatch, v* when a release trains again",
         "Environments", partial(environment, TRAINING, (("main", "branch"), ("v*", "tag"))),
+    ),
+    Expectation(
+        f"environment {BASE}", "train / train runs in it: a read token for a gated base model, if anything (T20)",
+        "Environments", partial(environment, BASE, (("main", "branch"), ("v*", "tag")), asks=False),
     ),
     Expectation(
         f"environment {RELEASE}", "only a tag v* may publish, or ask the Hub for a token (T21)",

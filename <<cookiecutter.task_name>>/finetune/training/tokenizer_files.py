@@ -27,7 +27,7 @@ def fetch_tokenizer(project: Project) -> int:
     base = project.training.base_model
     found = tokenizer_on_disk(project)
     if found or base.id.startswith("models/base/"):
-        return _write(project, found.folder if found else resolve_base(project).path)
+        return write_tokenizer(project, found.folder if found else resolve_base(project).path)
     with tempfile.TemporaryDirectory() as name:
         # Not into the Hub's cache: a snapshot without weights there would pass for the model.
         try:
@@ -36,10 +36,14 @@ def fetch_tokenizer(project: Project) -> int:
             if base.id not in PACKAGED:
                 raise
             folder = resolve_base(project).path
-        return _write(project, folder)
+        return write_tokenizer(project, folder)
 
 
-def _write(project: Project, source: Path) -> int:
+def write_tokenizer(project: Project, source: Path) -> int:
+    """Write configs/tokenizer from the files in `source`, which are those of the configured base model.
+
+    Raises FinetuneError (E246) where there is no tokenizer.json.
+    """
     target, base = project.paths.tokenizer, project.training.base_model
     shown = project.paths.relative(target)
     if not (source / FILES[0]).is_file():

@@ -1,0 +1,1 @@
+"""Real model families through the whole pipeline: `make test-families`."""
