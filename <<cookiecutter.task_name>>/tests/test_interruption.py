@@ -219,7 +219,7 @@ def test_what_the_shell_ignores_stays_ignored(tmp_path: Path) -> None:
         "def call():\n  os.kill(os.getpid(), signal.SIGHUP); os.kill(os.getpid(), signal.SIGINT); print('lived on')\n"
         "raise SystemExit(guarded(call))"
     )
-    quiet = "trap '' HUP INT; exec \"$0\" -c \"$1\""
+    quiet = 'trap \'\' HUP INT; exec "$0" -c "$1"'
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     done = subprocess.run(["sh", "-c", quiet, sys.executable, code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "lived on\n"), done.stderr

@@ -15,6 +15,7 @@ from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import say
 from finetune.errors import FinetuneError, StorageFault
+from finetune.training.model_files import faults, require_whole_base
 
 if TYPE_CHECKING:
     import torch
@@ -127,7 +128,10 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
 
     if folder is None:
         try:
-            return snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True)
+            kept = snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True)
+            if not faults(Path(kept)):  # the cache knows a folder as soon as a download has begun
+                return kept
+            say(f"  {model_id} was downloaded in part only: fetching the rest")
         except errors.LocalEntryNotFoundError:
             pass
     unreachable = f"cannot reach the Hub for {model_id}"
@@ -171,6 +175,7 @@ def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    require_whole_base(base)
     quiet()
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     if not tokenizer.chat_template:
@@ -188,6 +193,7 @@ def load_weights(
     """Load the base weights in eval mode; `quantization` holds BitsAndBytesConfig arguments for QLoRA."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+    require_whole_base(base)
     quiet()
     config = BitsAndBytesConfig(**quantization) if quantization else None
     return AutoModelForCausalLM.from_pretrained(

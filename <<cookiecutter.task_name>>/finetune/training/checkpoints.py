@@ -10,6 +10,7 @@ from pathlib import Path
 from finetune import provenance
 from finetune.console import say
 from finetune.errors import FinetuneError
+from finetune.training.adapter import differences
 
 COMPLETE = "COMPLETE.json"
 REQUIRED = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
@@ -82,10 +83,9 @@ def newest_complete(folder: Path, run: Mapping[str, str]) -> Path | None:
             say(f"W232 {checkpoint.name} is skipped and removed: {why}")
             shutil.rmtree(checkpoint)
             continue
-        changed = sorted(name for name in {*run, *manifest["inputs"]} if run.get(name) != manifest["inputs"].get(name))
-        if changed:
+        if changed := differences(manifest["inputs"], run):
             raise FinetuneError(
-                f"{checkpoint.name} belongs to another run: {', '.join(changed)} changed since",
+                f"{checkpoint.name} belongs to another run: {changed} changed since",
                 "restore what changed, or discard the old run with --restart",
                 code="E232",
             )

@@ -12,16 +12,19 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune import __version__, provenance
+from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import resolved, say
+from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
 from finetune.interrupts import STARTS_OVER, advice, rerun
 from finetune.training import checkpoints
+from finetune.training.adapter import run_inputs
 from finetune.training.base_model import BaseModel, load_tokenizer, load_weights, quiet, resolve_base, resolve_device
 from finetune.training.batches import Collator, exact_form
 from finetune.training.dataset import check_stop_token, load_rows, shared_prefix_length
 from finetune.training.diagnosis import diagnose
+from finetune.training.model_files import require_whole_base
 from finetune.training.preflight import preflight
 from finetune.training.recovery import with_recovery
 
@@ -44,10 +47,9 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     `restart` discards the checkpoints of an interrupted run. Raises FinetuneError (2) for missing or changed input,
     ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after a signal.
     """
-    data = provenance.read_manifest(project.paths.data_manifest)
-    if data is None:
-        raise FinetuneError("no converted data", "run scripts/02_convert_format.py first", code="E221")
+    data = require_current(project)
     base = resolve_base(project)
+    require_whole_base(base)
     inputs = run_inputs(project, base, data)
     unfinished = checkpoints.resumption(project.paths.checkpoints, inputs) is not None
     if not force and not unfinished and provenance.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
@@ -57,18 +59,6 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
         shutil.rmtree(project.paths.checkpoints, ignore_errors=True)
     Run(project, base, data, inputs, partial(advice, train, project, {"force": force, "restart": restart})).execute()
     return OK
-
-
-def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:
-    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
-    config = project.training.model_dump(mode="json", exclude={"checks", "logging_steps", "checkpoints"})
-    return {
-        "train": data["facts"]["train_sha256"],
-        "valid": data["facts"]["valid_sha256"],
-        "config": provenance.digest(config),
-        "base": base.fingerprint,
-        "code": __version__,
-    }
 
 
 class Run:
