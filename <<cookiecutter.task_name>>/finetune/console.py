@@ -30,6 +30,7 @@ from finetune.errors import (
     Problem,
     Problems,
 )
+from finetune.interrupts import Stopped, advice, ignore, listening, stop
 
 T = TypeVar("T")
 QUIET_SECONDS = 2.0
@@ -148,30 +149,41 @@ def run(step: Callable[..., int | None], *, project: Path, smoke: bool = False, 
     from finetune.config.project import load_project
 
     remedies.use(project)
+    loaded = None
 
     def call() -> int | None:
+        nonlocal loaded
         try:
-            return step(load_project(project, smoke=smoke), **options)
+            loaded = load_project(project, smoke=smoke)
+            return step(loaded, **options)
         except FinetuneError as failure:
             if smoke:
                 failure.in_smoke_run()
             raise
 
-    return guarded(call, as_json=bool(options.get("as_json")))
+    return guarded(call, as_json=bool(options.get("as_json")), again=lambda: advice(step, loaded, options))
 
 
-def guarded(call: Callable[[], int | None], *, as_json: bool = False) -> int:
-    """The exit code of `call`; whatever goes wrong in it becomes one message and its exit code."""
+def guarded(
+    call: Callable[[], int | None], *, as_json: bool = False, again: Callable[[], str] = lambda: "run it again"
+) -> int:
+    """The exit code of `call`; whatever goes wrong in it becomes one message and its exit code.
+
+    `again` says what to do after an interruption.
+    """
     try:
-        return call() or OK
+        with listening(stop):
+            return call() or OK
     except BadInput as failure:
         report_problems(failure.problems, as_json=as_json)
         return BAD_INPUT
     except FinetuneError as failure:
         say(str(failure))
         return failure.exit_code
-    except KeyboardInterrupt:
-        say("E975 interrupted. Fix: run the same command again, it resumes")
+    except KeyboardInterrupt as failure:
+        if isinstance(failure, Stopped):
+            ignore()
+        say(f"E975 stopped by {getattr(failure, 'name', 'Ctrl-C')}. Fix: {again()}")
         return INTERRUPTED
     except OSError as failure:
         return _os_error(failure)

@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 MANIFEST = "manifest.json"
+_LFS = b"version https://git-lfs"
 _PARTS = ("inputs", "outputs", "facts")
 _RECORDED = (
     "torch", "transformers", "peft", "trl", "accelerate", "datasets", "bitsandbytes", "scikit-learn",
@@ -166,6 +167,31 @@ def is_current(path: Path, inputs: Mapping[str, str]) -> bool:
         if not output.is_file() or output.stat().st_size != recorded["bytes"] or sha256(output) != recorded["sha256"]:
             return False
     return True
+
+
+def faults(path: Path) -> list[str]:
+    """What is wrong with the files that the manifest at `path` names, one phrase a file; empty when nothing is."""
+    found = []
+    for name, recorded in (read_manifest(path) or {"outputs": {}})["outputs"].items():
+        output = path.parent / name
+        if not output.is_file():
+            found.append(f"{name} is a broken link" if output.is_symlink() else f"{name} is missing")
+        elif special := what_it_is(output):
+            found.append(f"{name} {special}")
+        elif (size := output.stat().st_size) != recorded["bytes"]:
+            found.append(f"{name} has {size:,} of {recorded['bytes']:,} bytes")
+        elif sha256(output) != recorded["sha256"]:
+            found.append(f"{name} was changed")
+    return found
+
+
+def what_it_is(path: Path) -> str:
+    """What stands in the place of a file's content: nothing, or a pointer of Git LFS; empty for a real one."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if not start:
+        return "is empty"
+    return "is a Git LFS pointer (git lfs pull fetches the file)" if start.startswith(_LFS) else ""
 
 
 def git_commit(root: Path) -> str | None:

@@ -30,7 +30,7 @@ def pinned_repository(make_project: Make) -> Path:
         "lora": {"r": 4}, "optimiser": {"learning_rate": 0.001, "epochs": 2},
         "batch": {"per_device": 4, "effective": 8}, "max_length": 512,
     }  # fmt: skip
-    splits, generation = {"train": 0.6, "valid": 0.2, "test": 0.2}, {"batch_size": 8, "context": 512}
+    splits, generation = {"train": 0.6, "valid": 0.2, "test": 0.2}, {"batch_size": 8, "context": 768}
     return make_project(training=pinned, benchmark={"splits": splits, "generation": generation}).paths.root
 
 

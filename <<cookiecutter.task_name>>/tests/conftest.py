@@ -110,7 +110,7 @@ def benchmark_values() -> dict[str, Any]:
         "bootstrap": {"samples": 100},
         "quantisations": ["f16", "Q8_0"],
         "tolerances": {"merged": 1.0, "f16": 1.0, "Q8_0": 1.0},
-        "generation": {"batch_size": 8, "context": 512},
+        "generation": {"batch_size": 8, "context": 768},
     }
 
 

@@ -51,7 +51,7 @@ BENCHMARK = {
     "bootstrap": {"samples": 100},
     "quantisations": list(QUANTISATIONS),
     "tolerances": {"merged": 0.02, "f16": 0.02, "Q8_0": 0.1},
-    "generation": {"context": 512},
+    "generation": {"context": 768},
 }
 WRONG_ROWS = {"adapter": 0, "merged": 0, "f16": 0, "Q8_0": 2, "zero_shot": 15}
 """How many of the 30 test rows each artefact answers wrongly."""

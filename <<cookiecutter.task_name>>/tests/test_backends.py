@@ -149,8 +149,8 @@ def test_llama_cpp_decodes_tokens_of_any_length(gguf: Any) -> None:
 
 
 def test_a_prompt_beyond_the_context_says_which_setting_to_raise(gguf: Any) -> None:
-    with pytest.raises(FinetuneError, match="exceed 512") as caught:
-        list(gguf.generate([[{"role": "user", "content": "word " * 600}]], 8))
+    with pytest.raises(FinetuneError, match="exceed 768") as caught:
+        list(gguf.generate([[{"role": "user", "content": "word " * 900}]], 8))
     assert "raise generation.context in configs/benchmark_config.yaml to" in str(caught.value)
 
 

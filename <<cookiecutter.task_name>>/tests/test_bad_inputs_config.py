@@ -139,7 +139,7 @@ def place(root: Path, bad: Bad) -> tuple[str, int | None]:
     file.write_text(text.replace(bad.old + "\n", f"{bad.new}\n"), encoding="utf-8")
     if bad.key == "generation.context":  # the other file is the one to change
         lines = (root / BENCHMARK).read_text(encoding="utf-8").split("\n")
-        return BENCHMARK, lines.index("  context: 512") + 1
+        return BENCHMARK, lines.index("  context: 768") + 1
     line = text[: text.index(bad.old + "\n")].count("\n") + 1 + (bad.line or 0)
     if bad.key == "hub":  # three repositories together: the section
         line = text.split("\n").index("hub:") + 1

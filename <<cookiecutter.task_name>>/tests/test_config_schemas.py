@@ -71,3 +71,12 @@ def test_every_section_is_documented(name: str) -> None:
     tree = ast.parse(next(p for p in SOURCES if p.name == name).read_text(encoding="utf-8"))
     sections = [node for node in tree.body if isinstance(node, ast.ClassDef)]
     assert sections and all(ast.get_docstring(section) for section in sections)
+
+
+@pytest.mark.parametrize(("context", "enough"), [(512, False), (512 + 8 - 1, False), (512 + 8, True)])
+def test_the_context_holds_the_longest_row_and_the_longest_answer(make_project: Make, context: int, enough: bool) -> None:
+    benchmark = {"generation": {"context": context}}
+    if enough:
+        make_project(benchmark=benchmark)
+    else:
+        assert refused(make_project, benchmark=benchmark) == [(BENCHMARK, "E226", "generation.context")]

@@ -42,7 +42,7 @@ def test_a_wrong_value_of_the_smoke_file_is_located_there(root: Path) -> None:
 def test_a_rule_across_files_blames_the_file_the_value_came_from(root: Path) -> None:
     lines = (root / BENCHMARK).read_text(encoding="utf-8").splitlines()
     assert [(p.path, p.code, p.line, p.key) for p in lay(root, "training:\n  max_length: 1024\n")] == [
-        (BENCHMARK, "E226", lines.index("  context: 512") + 1, "generation.context")
+        (BENCHMARK, "E226", lines.index("  context: 768") + 1, "generation.context")
     ]
     assert [(p.path, p.code, p.line, p.key) for p in lay(root, "benchmark:\n  generation:\n    context: 256\n")] == [
         (SMOKE, "E226", 3, "benchmark.generation.context")

@@ -22,8 +22,8 @@ from finetune import html_page
 from finetune.config.project import Project, load_project
 from finetune.errors import BadInput
 from finetune.github.fingerprint import CODE, fingerprint, is_code, training_fingerprint
+from finetune.training.adapter import run_inputs
 from finetune.training.base_model import BaseModel
-from finetune.training.trainer import run_inputs
 
 Make = Callable[..., Project]
 PACKAGE = Path(__file__).resolve().parents[1]

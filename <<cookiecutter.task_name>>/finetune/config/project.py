@@ -125,9 +125,13 @@ def _cross_check(
     if task.output.max_new_tokens >= training.max_length:
         message = "max_length leaves no room for a prompt beside output.max_new_tokens"
         training_file.report(problems, ("max_length",), "E226", message, "raise max_length")
-    if training.max_length > benchmark.generation.context:
-        message = "the GGUF context is shorter than max_length: long rows could not be served"
-        fix = f"set at least {training.max_length}"
+    elif (needed := training.max_length + task.output.max_new_tokens) > benchmark.generation.context:
+        message = (
+            f"{benchmark.generation.context} tokens do not hold a row of max_length ({training.max_length}) and an "
+            f"answer of output.max_new_tokens ({task.output.max_new_tokens}): long rows could not be served"
+        )
+        # A prompt may be nearly as long as max_length, and any answer may run to its cap.
+        fix = f"set at least {needed}"
         benchmark_file.report(problems, ("generation", "context"), "E226", message, fix)
     if task.metrics.threshold < SUGGESTED_THRESHOLD and task.task_type != "generation":
         message = f"threshold {task.metrics.threshold} is below the suggested {SUGGESTED_THRESHOLD}"

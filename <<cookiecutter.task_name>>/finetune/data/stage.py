@@ -23,11 +23,15 @@ from finetune.data.report import build_report, write_data_report
 from finetune.data.row_checks import NAMES
 from finetune.data.splits import SPLITS
 from finetune.data.survey import Survey, survey
-from finetune.errors import BAD_INPUT, OK, Problems
+from finetune.errors import BAD_INPUT, OK, FinetuneError, Problems
 
 FORMAT_VERSION = 2
 """Raised when the same raw data would convert to other bytes."""
 STEP = "02_convert_format"
+_MADE_FROM = {
+    "raw": "data/raw", "task": "task_definition.yaml", "splits": "splits in configs/benchmark_config.yaml",
+    "format": "this version of the code",
+}  # fmt: skip
 
 
 @dataclass
@@ -130,6 +134,25 @@ def data_inputs(project: Project) -> dict[str, str]:
     raw = _open_raw(project)
     raw.problems.raise_if_errors()
     return _digests(project, raw)
+
+
+def require_current(project: Project) -> dict[str, Any]:
+    """The manifest of the converted data, once that is what step 02 would make now.
+
+    Raises FinetuneError: E221 for no converted data, E416 when something it was made from changed since, or its files;
+    BadInput when data/raw cannot be read at all.
+    """
+    manifest = provenance.read_manifest(project.paths.data_manifest)
+    redo = "run scripts/02_convert_format.py"
+    if manifest is None:
+        raise FinetuneError("no converted data", f"{redo} first", "E221")
+    now, before = data_inputs(project), manifest["inputs"]
+    changed = [_MADE_FROM.get(name, name) for name in {**now, **before} if now.get(name) != before.get(name)]
+    if changed:
+        raise FinetuneError(f"the converted data is older than {' and '.join(changed)}", redo, "E416")
+    if found := provenance.faults(project.paths.data_manifest):
+        raise FinetuneError(f"the converted data was changed: {'; '.join(found)}", redo, "E416")
+    return manifest
 
 
 def _open_raw(project: Project) -> RawData:

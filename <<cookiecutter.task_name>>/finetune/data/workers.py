@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from finetune.errors import StorageFault
+from finetune.interrupts import SIGNALS
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -66,6 +67,8 @@ def _start(make_state: Callable[[], Any], parent: int) -> None:
     gc.disable()  # what is made here holds no cycles, and looking for some costs a tenth of the time
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # one thread a core in all
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends the work in order
+    for number in set(SIGNALS) - {signal.SIGINT}:
+        signal.signal(number, signal.SIG_DFL)  # the parent's handler came along with the fork
     _state = make_state()
 
 

@@ -150,15 +150,28 @@ def open_backend(project: Project, artefact: str) -> Backend:
     """Load one artefact of the project: zero_shot, adapter, merged, or a quantisation name of its GGUF files."""
     path = artefact_path(project, artefact)
     if artefact == MERGED:
+        _require_whole_merged(project)
         return TransformersBackend(artefact, None, model_dir=path, project=project)
     if artefact in (ZERO_SHOT, ADAPTER):
+        from finetune.training.adapter import read_whole_adapter
         from finetune.training.base_model import resolve_base
 
+        if artefact == ADAPTER:
+            read_whole_adapter(project)
         return TransformersBackend(artefact, resolve_base(project), adapter_dir=path, project=project)
     from finetune.evaluation.llama_backend import LlamaCppBackend
 
     assert path is not None
     return LlamaCppBackend(artefact, path, project)
+
+
+def _require_whole_merged(project: Project) -> None:
+    from finetune.training.model_files import faults
+
+    if found := faults(project.paths.merged):
+        shown = project.paths.relative(project.paths.merged)
+        fix = "run scripts/05_merge_adapter.py --force"
+        raise FinetuneError(f"{shown} cannot be loaded: {'; '.join(found)}", fix, "E315")
 
 
 def _quantization(training: TrainingConfig, dtype: Any) -> dict[str, Any] | None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from finetune.config.project import Project
 from finetune.console import say, table
-from finetune.data.stage import data_inputs
+from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, GateFailed
-from finetune.evaluation.backends import ADAPTER
+from finetune.evaluation.backends import ADAPTER, artefact_path
 from finetune.evaluation.baselines import majority, zero_shot
 from finetune.evaluation.gate import PASSED
 from finetune.evaluation.predictions import read_test, score_artefact
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
-from finetune.provenance import MANIFEST, is_current, read_manifest
+from finetune.interrupts import rerun
 
 
+@rerun("models that have answered every row are not asked again, the others start over")
 def evaluate(project: Project, force: bool = False, limit: int | None = None, report_only: bool = False) -> int:
     """Score adapter and baselines, write the report, then judge.
 
@@ -26,13 +27,11 @@ def evaluate(project: Project, force: bool = False, limit: int | None = None, re
     if limit is not None and limit < 1:
         raise FinetuneError(f"--limit {limit} leaves no rows", "give a positive number", "E415")
     records = read_test(project, limit)
-    if not is_current(project.paths.data_manifest, data_inputs(project)):
-        stale = "the converted data is not that of data/raw and task_definition.yaml"
-        raise FinetuneError(stale, "run scripts/02_convert_format.py", "E416")
+    require_current(project)
+    _check_adapter(project)
     limited = limit is not None or project.smoke
     wanted = project.benchmark.baselines
     tuned = score_artefact(project, ADAPTER, limit=limit, force=force)
-    _same_base(project)
     before = zero_shot(project, limit=limit, force=force) if "zero_shot" in wanted else None
     constant = majority(project, records) if "majority" in wanted else None
     report = build_report(project, tuned, records, zero_shot=before, majority=constant, limited=limited)
@@ -51,15 +50,16 @@ def evaluate(project: Project, force: bool = False, limit: int | None = None, re
     return OK
 
 
-def _same_base(project: Project) -> None:
-    """An adapter on another base than it was trained on gives numbers that mean nothing."""
+def _check_adapter(project: Project) -> None:
+    """Whole and of this base, before anything is loaded; an outdated one is measured, and does not pass the gate."""
+    from finetune.training.adapter import outdated, read_whole_adapter, require_base
     from finetune.training.base_model import resolve_base
 
-    manifest = read_manifest(project.paths.adapter / MANIFEST)
-    recorded = ((manifest or {}).get("facts", {}).get("base") or {}).get("fingerprint")
-    if recorded != resolve_base(project).fingerprint:
-        strange = "models/adapter was trained on another base model" if recorded else "models/adapter has no manifest"
-        raise FinetuneError(strange, "run scripts/03_train.py", "E417")
+    artefact_path(project, ADAPTER)
+    manifest, base = read_whole_adapter(project), resolve_base(project)
+    require_base(project, manifest, base)
+    if stale := outdated(project, manifest, base):
+        say(f"W310 {stale.message}. Fix: {stale.fix}")
 
 
 def _show(project: Project, report: dict) -> None:

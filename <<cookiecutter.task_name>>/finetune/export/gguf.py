@@ -17,12 +17,14 @@ import finetune
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import say
-from finetune.errors import OK, FinetuneError
+from finetune.errors import OK
 from finetune.evaluation.backends import gguf_path
 from finetune.export.child import run_python
 from finetune.export.gguf_check import check_gguf, template_of
+from finetune.export.lineage import require_gguf, require_merged
 from finetune.export.llama_cpp_source import find_converter, runtime_version
-from finetune.export.safety import refuse_code, require_space
+from finetune.export.safety import require_space
+from finetune.interrupts import rerun
 
 FLOATS = ("f32", "bf16", "f16")
 """What the converter writes; the others are quantised from the first of these that is there."""
@@ -56,11 +58,13 @@ class _Source:
         return template_of(load_tokenizer(resolve_base(self.project)))
 
 
+@rerun("files that are finished are kept, the others are made anew")
 def convert(project: Project, force: bool = False) -> int:
     """Write models/gguf: one file per quantisation, and Modelfile, template, system and params for Ollama.
 
-    Raises FinetuneError without a merged model (E504), for one that changed (E505) or carries code (E510), and what the
-    converter, the reading back (E774–E776) and the Ollama template (E53x) raise.
+    Raises FinetuneError without a merged model (E504), for one that changed (E505), is outdated (E311) or carries code
+    (E510), for an outdated adapter (E310), and what the converter, the reading back (E774–E776) and the Ollama template
+    (E53x) raise.
     """
     paths = project.paths
     source = _source(project)
@@ -87,19 +91,20 @@ def convert(project: Project, force: bool = False) -> int:
 
 
 def _source(project: Project) -> _Source:
-    """The merged model, after checking that nothing in it can run code and nothing changed since it was made."""
+    """The merged model, after checking that it is whole, up to date, and that nothing in it can run code."""
+    from finetune.training.base_model import resolve_base
+
     folder = project.paths.merged
-    shown, step = project.paths.relative(folder), "scripts/05_merge_adapter.py"
-    manifest = provenance.read_manifest(folder / provenance.MANIFEST)
-    if manifest is None:
-        raise FinetuneError(f"no merged model in {shown}", f"run {step} first", "E504")
-    refuse_code(folder, shown)
-    if not provenance.is_current(folder / provenance.MANIFEST, manifest["inputs"]):
-        raise FinetuneError(f"files in {shown} changed since the merge", f"run {step} --force", "E505")
+    manifest = require_merged(project, resolve_base(project))
     generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     digest = provenance.digest(manifest["outputs"])
     return _Source(project, folder, digest, weights, tuple(generation["eos_token_id"]), runtime_version())
+
+
+def require_files(project: Project) -> None:
+    """For step 07: the whole chain up to models/gguf is up to date; raises what finetune/export/lineage.py says."""
+    require_gguf(project, _inputs(project, _source(project)))
 
 
 def _inputs(project: Project, source: _Source) -> dict[str, str]:

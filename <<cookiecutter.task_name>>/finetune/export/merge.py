@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import progress, resolved, say
-from finetune.errors import OK, FinetuneError, ModelFault
+from finetune.errors import OK, ModelFault
 from finetune.export.safety import CODE_KEYS, refuse_code, require_space
 
 if TYPE_CHECKING:
@@ -33,19 +33,18 @@ SHARD = "5GB"
 def merge(project: Project, force: bool = False) -> int:
     """Write models/merged from models/adapter and the base model; does nothing when it is up to date.
 
-    Raises FinetuneError for a missing, changed or foreign adapter (E501, E502, E503), and ModelFault (E771) for a
-    weight that is not finite.
+    Raises FinetuneError for a missing, changed, foreign or outdated adapter (E501, E502, E503, E310), for a broken base
+    (E314), and ModelFault (E771) for a weight that is not finite.
     """
+    from finetune.training.adapter import require_adapter
     from finetune.training.base_model import resolve_base
+    from finetune.training.model_files import require_whole_base
 
     paths = project.paths
     base = resolve_base(project)
-    adapter = _checked_adapter(project, base)
-    inputs = {
-        "adapter": adapter,
-        "base": base.fingerprint,
-        "max_new_tokens": str(project.task.output.max_new_tokens),
-    }
+    require_whole_base(base)
+    require_adapter(project, base)
+    inputs = merge_inputs(project, base)
     manifest = paths.merged / provenance.MANIFEST
     if not force and provenance.is_current(manifest, inputs):
         say(f"{paths.relative(paths.merged)} is up to date")
@@ -64,23 +63,13 @@ def merge(project: Project, force: bool = False) -> int:
     return OK
 
 
-def _checked_adapter(project: Project, base: BaseModel) -> str:
-    """Digest of the adapter, after checking that it is whole and was trained on exactly this base."""
-    paths = project.paths
-    shown, redo = paths.relative(paths.adapter), "run scripts/03_train.py"
-    manifest = provenance.read_manifest(paths.adapter / provenance.MANIFEST)
-    if manifest is None or not (paths.adapter / "adapter_config.json").is_file():
-        raise FinetuneError(f"no adapter in {shown}", f"{redo} first", "E501")
-    if not provenance.is_current(paths.adapter / provenance.MANIFEST, manifest["inputs"]):
-        raise FinetuneError(f"files in {shown} changed after training", f"{redo} --force", "E502")
-    trained_on = manifest["facts"].get("base", {}).get("fingerprint")
-    if trained_on != base.fingerprint:
-        raise FinetuneError(
-            f"the adapter in {shown} was trained on another base model than {base.id} at {base.revision[:20]}",
-            f"restore base_model in configs/training_config.yaml, or {redo} --force",
-            "E503",
-        )
-    return provenance.tree_digest(paths.adapter)
+def merge_inputs(project: Project, base: BaseModel) -> dict[str, str]:
+    """Digests of all that determines the merged model."""
+    return {
+        "adapter": provenance.tree_digest(project.paths.adapter),
+        "base": base.fingerprint,
+        "max_new_tokens": str(project.task.output.max_new_tokens),
+    }
 
 
 def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, Any]:

@@ -16,9 +16,11 @@ from finetune.console import say, table
 from finetune.errors import OK, FinetuneError, GateFailed
 from finetune.evaluation.backends import ADAPTER, MERGED, artefact_path, open_backend
 from finetune.evaluation.metrics import Prediction
-from finetune.evaluation.predictions import ArtefactScore, read_test, score_artefact
+from finetune.evaluation.predictions import ArtefactScore, artefact_digest, read_test, score_artefact
 from finetune.evaluation.report import read_report, write_report
+from finetune.export.gguf import require_files
 from finetune.export.gguf_check import read_facts, template_of
+from finetune.interrupts import rerun
 
 COMPARED_PROMPTS = 50
 _ROUNDING = 1e-9
@@ -28,15 +30,18 @@ OPEN = ("vLLM", "Ollama")
 Row = dict[str, Any]
 
 
+@rerun("artefacts that have answered every row are not asked again, the others start over")
 def verify(project: Project, force: bool = False) -> int:
     """Score merged model and GGUF files, put the comparison into the report, and fail when one may not be released.
 
-    Raises FinetuneError when a predecessor is missing (E401, E506) or the report is about another test set (E507), and
-    GateFailed (E760), after the report is written, when an artefact is outside of its tolerance or reads other prompts.
+    Raises FinetuneError when a predecessor is missing (E401, E506) or outdated (E310 to E312), when the report is about
+    another test set (E507) or adapter (E313), and GateFailed (E760), after the report is written, when an artefact is
+    outside of its tolerance or reads other prompts.
     """
     names = [MERGED, *project.benchmark.quantisations]
     for name in (ADAPTER, *names):
         artefact_path(project, name)
+    require_files(project)
     report = _report(project)
     adapter = score_artefact(project, ADAPTER, force=force)
     prompts = _Prompts(project)
@@ -80,6 +85,8 @@ def _report(project: Project) -> dict[str, Any]:
     measured = (report.get("data") or {}).get("test_sha256")
     if project.paths.test.is_file() and measured not in (None, provenance.sha256(project.paths.test)):
         raise FinetuneError("the evaluation report is about another test set", step, "E507")
+    if (report.get("provenance") or {}).get("adapter") != artefact_digest(project, ADAPTER):
+        raise FinetuneError("the evaluation report is about another adapter", step, "E313")
     return report
 
 

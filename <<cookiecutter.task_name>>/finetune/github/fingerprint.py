@@ -29,7 +29,7 @@ STEPS = ("scripts/02_convert_format.py", "scripts/03_train.py", "scripts/04_eval
 START = "scripts/_start.py"
 """What each of them imports first."""
 NOT_TRAINED = {"checks", "logging_steps", "checkpoints"}
-"""Sections of training_config.yaml that leave the adapter as it is; the same as trainer.run_inputs leaves out."""
+"""Sections of training_config.yaml that leave the adapter as it is; the same as adapter.run_inputs leaves out."""
 MEASURED = {"version", "splits", "generation", "bootstrap", "baselines"}
 """Sections of benchmark_config.yaml that a report's numbers depend on."""
 

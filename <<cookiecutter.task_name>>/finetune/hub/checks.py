@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config.project import Project
-from finetune.errors import FinetuneError, Problems
+from finetune.errors import BadInput, FinetuneError, Problems
 from finetune.export.safety import refuse_code
 from finetune.hub.plan import CARD, KINDS, folder_of
 from finetune.provenance import MANIFEST, digest, is_current, read_manifest, sha256, tree_digest
@@ -101,13 +101,30 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
 
 
 def _check_lineage(project: Project, problems: Problems) -> None:
-    """The merged model was made from this adapter, the GGUF files from this merged model."""
+    """The adapter was trained on what lies here, the merged model made from it, the GGUF files from that."""
+    _check_adapter(project, problems)
     manifests = {kind: read_manifest(folder_of(project, kind) / MANIFEST) for kind in KINDS}
     adapter, gguf, merged = (manifests[kind] for kind in KINDS)
     if adapter and merged and merged["inputs"].get("adapter") != tree_digest(project.paths.adapter):
         problems.add(project.paths.relative(project.paths.merged), "E806", "made from another adapter", "run 05 to 07")
     if merged and gguf and gguf["inputs"].get("merged") != digest(merged["outputs"]):
         problems.add(project.paths.relative(project.paths.gguf), "E806", "made from another merged model", "run 06, 07")
+
+
+def _check_adapter(project: Project, problems: Problems) -> None:
+    from finetune.training.adapter import outdated
+    from finetune.training.base_model import resolve_base
+
+    shown = project.paths.relative(project.paths.adapter)
+    manifest, stale = read_manifest(project.paths.adapter / MANIFEST), None
+    try:
+        stale = outdated(project, manifest, resolve_base(project)) if manifest else None
+    except BadInput as failure:  # data/raw cannot be read
+        problems.extend(failure.problems)
+    except FinetuneError as failure:
+        stale = failure
+    if stale:
+        problems.add(shown, stale.code, stale.message, f"{stale.fix}, then the steps after it")
 
 
 def _check_table(project: Project, report: Mapping[str, Any], shown: str, problems: Problems) -> None:

@@ -20,11 +20,13 @@ from finetune.hub.checks import GATE_CODES, Measured, check_release, measured_na
 from finetune.hub.credentials import find_credentials
 from finetune.hub.plan import CARD, KINDS, ReleasePlan, artefact_files, plan_release, resolve_version
 from finetune.hub.remote import Remote
+from finetune.interrupts import rerun
 from finetune.provenance import write_json, write_text
 
 Report = dict[str, Any]
 
 
+@rerun("it finishes what is not published yet")
 def publish(project: Project, dry_run: bool = False, version: str | None = None, force: bool = False) -> int:
     """Publish the release, or with `dry_run` write its cards and plan below results/publish and upload nothing.
 

@@ -16,6 +16,7 @@ from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import say
 from finetune.errors import OK, FinetuneError, StorageFault
+from finetune.training.model_files import faults, require_whole_base
 
 if TYPE_CHECKING:
     import torch
@@ -138,7 +139,10 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
 
     if folder is None:
         try:
-            return snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True)
+            kept = snapshot_download(model_id, revision=revision, allow_patterns=patterns, local_files_only=True)
+            if not faults(Path(kept)):  # the cache knows a folder as soon as a download has begun
+                return kept
+            say(f"  {model_id} was downloaded in part only: fetching the rest")
         except errors.LocalEntryNotFoundError:
             pass
     unreachable = f"cannot reach the Hub for {model_id}"
@@ -198,6 +202,7 @@ def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
     """
     from transformers import AutoTokenizer
 
+    require_whole_base(base)
     quiet()
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     if not tokenizer.chat_template:
@@ -215,6 +220,7 @@ def load_weights(
     """Load the base weights in eval mode; `quantization` holds BitsAndBytesConfig arguments for QLoRA."""
     from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
+    require_whole_base(base)
     quiet()
     config = BitsAndBytesConfig(**quantization) if quantization else None
     return AutoModelForCausalLM.from_pretrained(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -16,9 +16,12 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from finetune import provenance
 from finetune.console import say
 from finetune.errors import ModelFault
+from finetune.interrupts import listening, name_of, stop
 from finetune.training import checkpoints
 
 WATCHED = ("loss", "grad_norm", "eval_loss")
+ECHO_SECONDS = 1.0
+"""Launchers pass on the signal that the terminal has sent already: what comes sooner is no second Ctrl-C."""
 
 
 class FiniteGuard(TrainerCallback):
@@ -73,7 +76,9 @@ class Milestones(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir)
-        checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.run)
+        # Preemption comes after this one: what asks to stop here is the last step or early stopping.
+        finished = control.should_training_stop
+        checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.run, finished)
         checkpoints.rotate(folder, self.keep, state.best_model_checkpoint)
 
 
@@ -114,24 +119,53 @@ class Progress(TrainerCallback):
 
 
 class Preemption(TrainerCallback):
-    """SIGTERM: finish the step, save, stop; the command then exits 75 and resumes when run again."""
+    """The first signal: finish the step, save, stop; the command then exits 75. A second Ctrl-C ends it at once."""
 
     def __init__(self) -> None:
-        self.requested = False
+        self.requested = ""
+        """Name of the signal that was heard."""
+        self.stopped = False
+        """Training was cut short; False also where the signal came when nothing was left to do."""
 
     def __enter__(self) -> Preemption:
-        self._previous = signal.signal(signal.SIGTERM, self._on_signal)
+        self._listening = listening(self._heard)
+        self._listening.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
-        signal.signal(signal.SIGTERM, self._previous)
+        self._listening.__exit__(None, None, None)
 
-    def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
+    def _heard(self, number: int) -> None:
+        if not self.requested:
+            self.requested, self._since = name_of(number), time.monotonic()
+            if os.environ.get("RANK", "0") == "0":
+                # Not by say(): the signal may have come in the middle of a line.
+                os.write(2, f"\n  {self.requested}: finishing the step and saving; Ctrl-C ends at once\n".encode())
+        elif number == signal.SIGINT and time.monotonic() - self._since > ECHO_SECONDS:
+            stop(number)
+
+    def _agreed(self, args: TrainingArguments) -> bool:
+        """Whether any process was asked to stop: one that stops alone would leave the others waiting for ever."""
+        import torch
+
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            asked = torch.tensor(int(bool(self.requested)), device=args.device)
+            torch.distributed.all_reduce(asked, torch.distributed.ReduceOp.MAX)
+            if asked.item() and not self.requested:
+                self.requested, self._since = "a signal to another process", time.monotonic()
+        return bool(self.requested)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
-        if self.requested and state.global_step < state.max_steps:
-            control.should_save = control.should_training_stop = True
+        if self._agreed(args):
+            control.should_save = True
+        return control
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> TrainerControl:
+        # After a save, so that one during validation stops here too; a run that ends by itself is let end.
+        if self._agreed(args) and not control.should_training_stop:
+            self.stopped = control.should_training_stop = True
         return control

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 from finetune import provenance
 from finetune.console import say
 from finetune.errors import FinetuneError
+from finetune.training.adapter import differences
 
 COMPLETE = "COMPLETE.json"
 REQUIRED = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
@@ -24,10 +26,37 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
-def seal(checkpoint: Path, run: Mapping[str, str]) -> None:
-    """Mark a checkpoint as complete: the sha256 of every file and the run's fingerprint, written last."""
+def seal(checkpoint: Path, run: Mapping[str, str], finished: bool = False) -> None:
+    """Mark a checkpoint as complete: the sha256 of every file and the run's fingerprint, written last.
+
+    `finished` means that no step follows: what is left is to take the best checkpoint and to save it.
+    """
     files = sorted(path for path in checkpoint.rglob("*") if path.is_file() and path.name != COMPLETE)
-    provenance.write_manifest(checkpoint / COMPLETE, step="checkpoint", inputs=run, outputs=files, facts={})
+    facts = {"finished": finished}
+    provenance.write_manifest(checkpoint / COMPLETE, step="checkpoint", inputs=run, outputs=files, facts=facts)
+
+
+def is_finished(checkpoint: Path) -> bool:
+    manifest = provenance.read_manifest(checkpoint / COMPLETE)
+    return manifest is not None and manifest["facts"].get("finished") is True
+
+
+def resumption(folder: Path, run: Mapping[str, str] | None = None) -> int | None:
+    """The step after which a run (any, or the one of these inputs) would resume; None where it would start over."""
+    for checkpoint in all_steps(folder):
+        manifest = provenance.read_manifest(checkpoint / COMPLETE)
+        if manifest is not None and run in (None, manifest["inputs"]):
+            return step_of(checkpoint)
+    return None
+
+
+def best_of(checkpoint: Path) -> Path:
+    """The checkpoint with the best validation loss so far, beside `checkpoint`; itself where none was measured."""
+    try:
+        best = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["best_global_step"]
+    except (OSError, ValueError, KeyError, TypeError):
+        best = None
+    return checkpoint.with_name(f"checkpoint-{best}") if best else checkpoint
 
 
 def rotate(folder: Path, keep: int, best: str | None) -> None:
@@ -46,17 +75,24 @@ def newest_complete(folder: Path, run: Mapping[str, str]) -> Path | None:
     for checkpoint in all_steps(folder):
         manifest = provenance.read_manifest(checkpoint / COMPLETE)
         missing = [name for name in REQUIRED if not (checkpoint / name).is_file()]
-        if manifest is None or missing or not provenance.is_current(checkpoint / COMPLETE, manifest["inputs"]):
+        best = best_of(checkpoint)
+        if manifest is None or missing or not all(map(_is_whole, {checkpoint, best})):
             why = f"{missing[0]} is missing" if missing else "it is unfinished or damaged"
+            if manifest is not None and not missing and not _is_whole(best):
+                why = f"{best.name}, the best so far, is missing or damaged"
             say(f"W232 {checkpoint.name} is skipped and removed: {why}")
             shutil.rmtree(checkpoint)
             continue
-        changed = sorted(name for name in {*run, *manifest["inputs"]} if run.get(name) != manifest["inputs"].get(name))
-        if changed:
+        if changed := differences(manifest["inputs"], run):
             raise FinetuneError(
-                f"{checkpoint.name} belongs to another run: {', '.join(changed)} changed since",
+                f"{checkpoint.name} belongs to another run: {changed} changed since",
                 "restore what changed, or discard the old run with --restart",
                 code="E232",
             )
         return checkpoint
     return None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    manifest = provenance.read_manifest(checkpoint / COMPLETE)
+    return manifest is not None and provenance.is_current(checkpoint / COMPLETE, manifest["inputs"])

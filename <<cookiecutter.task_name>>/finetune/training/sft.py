@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from datasets import Dataset
+from transformers import TrainerState
 from trl import SFTConfig, SFTTrainer
 
 from finetune.config.training import TrainingConfig
 from finetune.training.batches import loss_sum
+from finetune.training.checkpoints import best_of
 from finetune.training.dataset import EncodedRow
 
 
@@ -67,6 +69,11 @@ class PromptCompletionTrainer(SFTTrainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
+    def take_over(self, checkpoint: Path) -> None:
+        """Become what training was at its last step, where only the saving of its best checkpoint was left to do."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        self.model.load_adapter(str(best_of(checkpoint)), self.model.active_adapter)
+
 
 def arguments(
     config: TrainingConfig, *, output: Path, micro_batch: int, rows: int, device: str, dtype: torch.dtype,
@@ -102,6 +109,8 @@ def arguments(
         # Rotation is ours: the Trainer deletes the old checkpoint before the new one is known to be complete.
         save_total_limit=None,
         load_best_model_at_end=True,
+        # How often in a row validation did not improve is part of a checkpoint: early stopping counts on.
+        restore_callback_states_from_checkpoint=True,
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         prediction_loss_only=True,

@@ -6,19 +6,25 @@ import json
 import os
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune import __version__, provenance
+from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import resolved, say
+from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
+from finetune.interrupts import STARTS_OVER, advice, rerun
 from finetune.training import checkpoints
+from finetune.training.adapter import run_inputs
 from finetune.training.base_model import BaseModel, load_tokenizer, load_weights, quiet, resolve_base, resolve_device
 from finetune.training.batches import Collator, exact_form
 from finetune.training.dataset import check_stop_token, load_rows, shared_prefix_length
 from finetune.training.diagnosis import diagnose
+from finetune.training.model_files import require_whole_base
 from finetune.training.preflight import preflight
 from finetune.training.recovery import with_recovery
 
@@ -29,43 +35,39 @@ LOG = "training_log.jsonl"
 STEP = "03_train"
 
 
+def _after_interruption(project: Project) -> str:
+    step = checkpoints.resumption(project.paths.checkpoints)
+    return STARTS_OVER if step is None else f"it resumes after step {step}"
+
+
+@rerun(_after_interruption)
 def train(project: Project, force: bool = False, restart: bool = False) -> int:
     """Train the adapter, or resume, or say that it is up to date.
 
     `restart` discards the checkpoints of an interrupted run. Raises FinetuneError (2) for missing or changed input,
-    ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after SIGTERM.
+    ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after a signal.
     """
-    data = provenance.read_manifest(project.paths.data_manifest)
-    if data is None:
-        raise FinetuneError("no converted data", "run scripts/02_convert_format.py first", code="E221")
+    data = require_current(project)
     base = resolve_base(project)
+    require_whole_base(base)
     inputs = run_inputs(project, base, data)
-    if not force and provenance.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
+    unfinished = checkpoints.resumption(project.paths.checkpoints, inputs) is not None
+    if not force and not unfinished and provenance.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
         say(f"{project.paths.relative(project.paths.adapter)} is up to date")
         return OK
     if force or restart:
         shutil.rmtree(project.paths.checkpoints, ignore_errors=True)
-    Run(project, base, data, inputs).execute()
+    Run(project, base, data, inputs, partial(advice, train, project, {"force": force, "restart": restart})).execute()
     return OK
-
-
-def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:
-    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
-    config = project.training.model_dump(mode="json", exclude={"checks", "logging_steps", "checkpoints"})
-    return {
-        "train": data["facts"]["train_sha256"],
-        "valid": data["facts"]["valid_sha256"],
-        "config": provenance.digest(config),
-        "base": base.fingerprint,
-        "code": __version__,
-    }
 
 
 class Run:
     """One training run: encode, check, fit with recovery, save."""
 
-    def __init__(self, project: Project, base: BaseModel, data: dict[str, Any], inputs: dict[str, str]) -> None:
-        self.project, self.base, self.data, self.inputs = project, base, data, inputs
+    def __init__(
+        self, project: Project, base: BaseModel, data: dict[str, Any], inputs: dict[str, str], again: Callable[[], str]
+    ) -> None:
+        self.project, self.base, self.data, self.inputs, self.again = project, base, data, inputs, again
         self.config = project.training
         self.device, self.dtype, self.reason = resolve_device(self.config)
         wanted = self.config.gradient_checkpointing
@@ -118,12 +120,17 @@ class Run:
         if checkpoint:
             self.resumed_from = checkpoints.step_of(checkpoint)
             say(f"resuming after step {self.resumed_from}")
-        with Preemption() as preemption:
-            trainer = self._trainer(micro, preemption)
+        preemption = Preemption()
+        trainer = self._trainer(micro, preemption)
+        if checkpoint and checkpoints.is_finished(checkpoint):
+            say("  that was the last step: only saving is left")
+            trainer.take_over(checkpoint)
+            return trainer
+        with preemption:
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if preemption.requested and trainer.state.global_step < trainer.state.max_steps:
+        if preemption.stopped:
             done = f"step {trainer.state.global_step} of {trainer.state.max_steps}"
-            raise Interrupted(f"stopped by SIGTERM after {done}", "run the same command again to resume", code="E975")
+            raise Interrupted(f"stopped by {preemption.requested} after {done}, which is saved", self.again(), "E975")
         return trainer
 
     def _trainer(self, micro: int, preemption: Any) -> Any:
@@ -220,8 +227,7 @@ class Run:
     def _facts(self, trainer: Any, recovered: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         state, base = trainer.state, self.base
         log = state.log_history
-        rows = state.max_steps * self.config.batch.effective
-        fresh = rows if self.resumed_from is None else rows - self.resumed_from * self.config.batch.effective
+        fresh = (state.global_step - (self.resumed_from or 0)) * self.config.batch.effective
         return {
             "base": {"id": base.id, "revision": base.revision, "source": base.source, "fingerprint": base.fingerprint},
             "data": {"train_sha256": self.inputs["train"], "valid_sha256": self.inputs["valid"]},
@@ -235,7 +241,7 @@ class Run:
             "result": {
                 "steps": state.global_step,
                 "seconds": round(seconds, 1),
-                "samples_per_s": round(fresh * state.global_step / max(state.max_steps, 1) / seconds, 3),
+                "samples_per_s": round(fresh / seconds, 3),
                 "final_loss": next((entry["loss"] for entry in reversed(log) if "loss" in entry), None),
                 "best_eval_loss": state.best_metric,
                 "resumed_from_step": self.resumed_from,

@@ -1,0 +1,96 @@
+"""models/adapter as later steps find it: is it whole, on this base, and trained on what lies here now?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from finetune import __version__, provenance
+from finetune.config.project import Project
+from finetune.data.stage import require_current
+from finetune.errors import FinetuneError
+
+if TYPE_CHECKING:
+    from finetune.training.base_model import BaseModel
+
+REDO = "run scripts/03_train.py"
+_MEANS = {
+    "train": "the training rows", "valid": "the validation rows", "config": "configs/training_config.yaml",
+    "base": "the base model", "code": "the version of this repository's code",
+}  # fmt: skip
+
+
+def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:
+    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter.
+
+    `data` is the manifest of the converted data.
+    """
+    config = project.training.model_dump(mode="json", exclude={"checks", "logging_steps", "checkpoints"})
+    return {
+        "train": data["facts"]["train_sha256"],
+        "valid": data["facts"]["valid_sha256"],
+        "config": provenance.digest(config),
+        "base": base.fingerprint,
+        "code": __version__,
+    }
+
+
+def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """What changed between two runs' inputs, in words; empty when nothing did."""
+    changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    return ", ".join(_MEANS.get(name, name) for name in changed)
+
+
+def read_whole_adapter(project: Project) -> dict[str, Any]:
+    """The adapter's manifest, once every file is as step 03 wrote it, so before any is loaded.
+
+    Raises FinetuneError: E501 for no adapter, E502 naming each file that is missing, cut off or changed.
+    """
+    folder = project.paths.adapter
+    shown = project.paths.relative(folder)
+    manifest = provenance.read_manifest(folder / provenance.MANIFEST)
+    if manifest is None or not (folder / "adapter_config.json").is_file():
+        there = folder.is_dir() and any(folder.iterdir())
+        missing = f"{shown} has no manifest of a finished training" if there else f"no adapter in {shown}"
+        raise FinetuneError(missing, f"{REDO} first", "E501")
+    if faults := provenance.faults(folder / provenance.MANIFEST):
+        raise FinetuneError(f"{shown} is not as training left it: {'; '.join(faults)}", f"{REDO} --force", "E502")
+    return manifest
+
+
+def require_base(project: Project, manifest: dict[str, Any], base: BaseModel) -> None:
+    """Raise FinetuneError (E503) for an adapter of another base: its answers would mean nothing."""
+    if manifest["facts"].get("base", {}).get("fingerprint") != base.fingerprint:
+        shown = project.paths.relative(project.paths.adapter)
+        raise FinetuneError(
+            f"the adapter in {shown} was trained on another base model than {base.id} at {base.revision[:20]}",
+            f"restore base_model in configs/training_config.yaml, or {REDO} --force",
+            "E503",
+        )
+
+
+def outdated(project: Project, manifest: dict[str, Any], base: BaseModel) -> FinetuneError | None:
+    """E310 with what changed since the adapter was trained, by the data and configuration here; None if nothing.
+
+    A newer version of the code alone does not count: what was trained and measured by the older one stays valid. Data
+    is compared where there is any. Raises FinetuneError (E416) when the converted data itself is outdated.
+    """
+    data = require_current(project) if project.paths.data_manifest.is_file() else None
+    before = manifest["inputs"]
+    now = run_inputs(project, base, data or {"facts": {"train_sha256": "", "valid_sha256": ""}})
+    known = {"config", "base"} | ({"train", "valid"} if data else set())
+    names = known & before.keys()
+    changed = differences({name: before[name] for name in names}, {name: now[name] for name in names})
+    if not changed:
+        return None
+    shown = project.paths.relative(project.paths.adapter)
+    return FinetuneError(f"{shown} is outdated: {changed} changed since", f"{REDO}, or restore what changed", "E310")
+
+
+def require_adapter(project: Project, base: BaseModel) -> dict[str, Any]:
+    """The manifest of an adapter that is whole, on this base and up to date; raises what the functions above say."""
+    manifest = read_whole_adapter(project)
+    require_base(project, manifest, base)
+    if stale := outdated(project, manifest, base):
+        raise stale
+    return manifest
