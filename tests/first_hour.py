@@ -1,10 +1,10 @@
-"""The commands of README.md as a newcomer types them, in order, on a machine with nothing but Python, git, make and a compiler.
+"""README's commands as a newcomer types them, in order, on a machine with only Python, git, make and a compiler.
 
     python tests/first_hour.py [--keep FOLDER] [--section "Try it" --section "Your own task"]
 
-Every line of the fenced `bash` blocks is run as it stands, in one shell, in an empty folder with an empty home. Only the
-address of the template leads to this checkout instead of GitHub (git's own `url.….insteadOf`), so what is cloned is the last
-commit. A command that asks gets Enter for every question. Prints minutes and gigabytes a command; exits with the first failure.
+Every line of the fenced `bash` blocks is run as it stands, in an empty folder with an empty home. Only the address of
+the template leads to this checkout instead of GitHub (git's `url.….insteadOf`), so what is cloned is the last commit.
+A command that asks gets Enter for every question. Prints minutes and gigabytes a command; ends at the first failure.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ SECTIONS = ("Try it", "Your own task")
 KEPT = re.compile(r"PIP_|UV_|SSL_|LANG$|LC_|TMPDIR$|(HTTPS?|NO)_PROXY$|OPENBLAS_|https?_proxy$|no_proxy$", re.ASCII)
 """What a machine needs to reach its package index, and its language; nothing else of the caller's environment."""
 
+REMEMBER = "import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], 'w'))"
+
 
 def commands(page: str, sections: tuple[str, ...] = SECTIONS) -> list[str]:
-    """The command lines of the `bash` blocks below these headings, continuation lines joined; ValueError if one has none."""
+    """The command lines of the `bash` blocks below these headings, joined where continued; ValueError without any."""
     found: list[str] = []
     for title in sections:
         part = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
@@ -66,7 +68,7 @@ def run_all(lines: list[str], folder: Path) -> list[tuple[str, float, float]]:
         print(f"\n$ {line}", flush=True)
         began = time.monotonic()
         # The shell's folder and variables are carried on to the next line, as in a terminal.
-        script = f"{line}\n{shlex.quote(sys.executable)} -c 'import json, os, sys; json.dump([os.getcwd(), dict(os.environ)], open(sys.argv[1], \"w\"))' {shlex.quote(str(state))}"
+        script = f"{line}\n{shlex.join([sys.executable, '-c', REMEMBER, str(state)])}"
         subprocess.run(["bash", "-e", "-c", script], cwd=place, env=more, input="\n" * 40, text=True, check=True)
         where, more = json.loads(state.read_text(encoding="utf-8"))
         place = Path(where)

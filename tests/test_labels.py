@@ -21,6 +21,7 @@ from conftest import Bake, BakedProject
 from finetune.config.task import Named
 from finetune.data.chat_format import system_text
 from finetune.errors import BadInput
+from finetune.readme import NAMED, replace_task
 from test_hooks import pre
 
 ODD = [
@@ -68,14 +69,13 @@ def tables(markdown: str) -> list[list[str]]:
 
 
 def test_any_label_of_a_file_goes_whole_through_readme_prompt_and_steps(bake: Bake, tmp_path: Path) -> None:
-    names = [*ODD, *ONLY_IN_A_FILE]
+    names = [*ONLY_IN_A_FILE, *ODD]
     project = BakedProject(init_project.init(definition(bake, tmp_path, names), tmp_path / "out"))
     task = project.load().task
     assert list(task.label_names) == names
     readme = project.text("README.md")
-    assert [row for row in tables(readme) if row[1:] == [f"about {row[0]}: this; that"]] == [
-        [name, f"about {name}: this; that"] for name in names
-    ]
+    assert ["Labels", f"{', '.join(names[:NAMED])} … and {len(names) - NAMED} more"] in tables(readme)
+    assert replace_task(readme, project.load()) == readme
     assert readme.count("<!-- results:start -->") == 1
     prompt = system_text(task)
     assert all(f"- {name}: about {name}: this; that\n" in prompt + "\n" for name in names)

@@ -37,6 +37,7 @@ def task_table(project: Project, chinese: bool) -> str:
     names, secondary = task.label_names or task.entity_type_names, ", ".join(task.metric_names[1:]) or "-"
     model = f"`{base.id}`" if base.id.startswith("models/") else f"[{base.id}]({_hub(base.id)})"
     adapter, gguf, merged = (_hub(repo) for repo in (task.hub.adapter, task.hub.gguf, task.hub.merged))
+    private = ("私有儲存庫：" if chinese else "private repositories: ") if task.hub.private else ""
     primary, threshold = task.metrics.primary, task.metrics.threshold
     if chinese:
         head = ("任務", f"{_TYPES[task.task_type]}（{task.task_type}），語言 `{task.language}`")
@@ -45,7 +46,7 @@ def task_table(project: Project, chinese: bool) -> str:
             ("發布條件", f"測試集上 `{primary}` 至少 {threshold}"),
             ("其他指標", secondary),
             ("基礎模型", f"{model}，{method}"),
-            ("發布位置", f"{'私有儲存庫：' if task.hub.private else ''}[adapter]({adapter})（LoRA）、[GGUF]({gguf})（Ollama、llama.cpp）、"
+            ("發布位置", f"{private}[adapter]({adapter})（LoRA）、[GGUF]({gguf})（Ollama、llama.cpp）、"
              f"[合併模型]({merged})（vLLM）"),
             ("授權", licence),
         ]  # fmt: skip
@@ -56,7 +57,7 @@ def task_table(project: Project, chinese: bool) -> str:
             ("Released when", f"`{primary}` is at least {threshold} on the test set"),
             ("Also reported", secondary),
             ("Base model", f"{model}, {method}"),
-            ("Published as", f"{'private repositories: ' if task.hub.private else ''}[adapter]({adapter}) (LoRA), [GGUF]({gguf}) (Ollama, llama.cpp), "
+            ("Published as", f"{private}[adapter]({adapter}) (LoRA), [GGUF]({gguf}) (Ollama, llama.cpp), "
              f"[merged]({merged}) (vLLM)"),
             ("Licence", licence),
         ]  # fmt: skip

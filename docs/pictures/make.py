@@ -2,7 +2,7 @@
 
 `python docs/pictures/make.py [build/demo/demo-classification-en]`, after `make demo`
 
-The data comment is that of a pull request with a few more rows, one of them with a label the task does not know; the
+The data comment is that of a pull request with a few more rows, one with a label that the task has not; the
 evaluation comment judges the adapter that the demo trained. Nothing in them is drawn by hand; of each, the picture shows
 the sections before the one named in SHOWN.
 """
@@ -21,10 +21,11 @@ ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT / "<<cookiecutter.task_name>>")]
 
 import yaml  # noqa: E402
+from render import page, picture  # noqa: E402
+
 from finetune.config.project import load_project  # noqa: E402
 from finetune.github.evaluation_sections import measured  # noqa: E402
 from finetune.github.gate import judge  # noqa: E402
-from render import page, picture  # noqa: E402
 
 NEW_ROWS = (
     ("The tracking page has said 'label created' for six days. Has anything been handed to the courier?", "shipping"),
