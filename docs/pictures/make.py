@@ -2,8 +2,8 @@
 
 `python docs/pictures/make.py [build/demo/demo-classification-en]`, after `make demo`
 
-The data comment is that of a pull request with a few more rows, one with a label that the task has not; the
-evaluation comment judges the adapter that the demo trained. Nothing in them is drawn by hand; of each, the picture shows
+The data comment is of a pull request with a few more rows, one with a label that the task has not; the evaluation
+comment judges the adapter that the demo trained. Nothing in them is drawn by hand; of each, the picture shows
 the sections before the one named in SHOWN.
 """
 
