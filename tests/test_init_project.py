@@ -102,7 +102,7 @@ def test_preset_of_the_command_line_wins(bake: Bake, tmp_path: Path) -> None:
 
 
 FEW_LINES = {
-    "classification": "  labels: [{name: good, description: it helps}, {name: bad, description: it does not}]\n",
+    "classification": "  labels:\n    - {name: good, description: it helps}\n    - {name: bad, description: useless}\n",
     "extraction": "  entity_types: [{name: city, description: a town}]\n",
     "generation": "",
 }

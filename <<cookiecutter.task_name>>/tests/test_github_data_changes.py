@@ -323,7 +323,7 @@ def test_a_renamed_field_is_a_change_of_settings_and_not_of_rows(changes):
     after = [{"text": row["input"], "label": row["label"]} for row in rows]
     found = changes(rows, after, after={"task": {"input": {"field": "text"}}})
     assert totals(found) == (0, 0, 0)
-    assert [(s.key, s.before, s.after) for s in found.settings] == [("input.field", None, '"text"')]
+    assert [(s.key, s.before, s.after) for s in found.settings] == [("input.field", '"input"', '"text"')]
 
 
 def test_another_task_type_is_no_crash(changes, make_project, tmp_path):
