@@ -74,7 +74,9 @@ def test_every_section_is_documented(name: str) -> None:
 
 
 @pytest.mark.parametrize(("context", "enough"), [(512, False), (512 + 8 - 1, False), (512 + 8, True)])
-def test_the_context_holds_the_longest_row_and_the_longest_answer(make_project: Make, context: int, enough: bool) -> None:
+def test_the_context_holds_the_longest_row_and_the_longest_answer(
+    make_project: Make, context: int, enough: bool
+) -> None:
     benchmark = {"generation": {"context": context}}
     if enough:
         make_project(benchmark=benchmark)
