@@ -137,14 +137,14 @@ def test_a_limit_is_judged_in_a_smoke_run_too(smoke: Any) -> None:
 
 def test_data_changed_after_the_conversion_is_refused(project: Any) -> None:
     project.paths.test.open("a", encoding="utf-8").write("\n")
-    with pytest.raises(FinetuneError, match=r"damaged|not that of data/raw"):
+    with pytest.raises(FinetuneError, match=r"damaged|older than data/raw"):
         evaluate(project)
 
 
 def test_raw_data_added_after_the_conversion_is_refused(project: Any) -> None:
     rows = project.paths.raw / "more.jsonl"
     rows.write_text('{"input": "a new case about the login page", "label": "account"}\n', encoding="utf-8")
-    with pytest.raises(FinetuneError, match=r"not that of data/raw.*run scripts/02_convert_format\.py"):
+    with pytest.raises(FinetuneError, match=r"older than data/raw.*run scripts/02_convert_format\.py"):
         evaluate(project)
 
 

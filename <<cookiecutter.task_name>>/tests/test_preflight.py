@@ -11,10 +11,12 @@ import torch
 from transformers import LlamaConfig
 
 from finetune.config.project import Project
-from finetune.errors import BadInput
+from finetune.data.stage import convert
+from finetune.errors import BadInput, FinetuneError
 from finetune.training import preflight as subject
+from finetune.training import trainer
 from finetune.training.base_model import resolve_base
-from finetune.training.preflight import GIB, estimate, preflight
+from finetune.training.preflight import GIB, estimate, preflight, require_device
 
 Make = Callable[..., Project]
 MODEL = LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30)
@@ -133,3 +135,33 @@ def test_c28_a_longer_row_than_the_model_was_trained_for_is_an_error(
     with pytest.raises(BadInput) as failure:
         check(make_project(training={"max_length": 2049}, benchmark=context))
     assert [(p.code, p.key) for p in failure.value.problems.errors] == [("E226", "max_length")]
+
+
+PLANNED = {"resources": {"preset": "24GB-4B-LoRA", "gpu_memory_gb": 24}}
+
+
+def test_a_task_for_a_gpu_is_not_begun_without_one_and_nothing_is_downloaded(
+    make_project: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(trainer, "resolve_base", lambda _: pytest.fail("the base model was looked for"))
+    project = make_project(task=PLANNED, training={"device": "auto"})
+    convert(project)
+    with pytest.raises(FinetuneError, match=r"E330 no GPU here, and 24GB-4B-LoRA is planned .* 24 GB.*make smoke"):
+        trainer.train(project)
+
+
+def test_who_sets_device_cpu_has_chosen_it(make_project: Make) -> None:
+    require_device(make_project(task=PLANNED, training={"device": "cpu"}), "cpu")
+    require_device(make_project(training={"device": "auto"}), "cpu")
+
+
+@pytest.mark.parametrize(("gib", "said"), [
+    (22.0, ""), (15.7, "W330 24GB-4B-LoRA is planned for a GPU of 24 GB, this one has 16"),
+])  # fmt: skip
+def test_a_smaller_gpu_than_planned_is_said(
+    make_project: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gib: float, said: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: SimpleNamespace(total_memory=gib * GIB))
+    require_device(make_project(task=PLANNED), "cuda")
+    assert capsys.readouterr().err.strip() == said

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 
 from finetune.errors import StorageFault
 from finetune.interrupts import SIGNALS
+from finetune.threads import available
 
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
@@ -34,7 +35,7 @@ def workers(make_state: Callable[[], Any], parallel: bool) -> Iterator[Map[Any, 
     Results come in the order of the pieces. Without `parallel`, with one core, or where a process cannot be forked,
     everything runs here. Raises StorageFault where a process was killed from outside, mostly for want of memory.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+    cores = available().count
     if not parallel or cores < 2 or sys.platform != "linux":
         state = make_state()
         yield lambda function, pieces: (function(state, piece) for piece in pieces)

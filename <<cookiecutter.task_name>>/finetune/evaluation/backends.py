@@ -18,6 +18,7 @@ from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import resolved
 from finetune.errors import FinetuneError
+from finetune.threads import Adapting
 
 if TYPE_CHECKING:
     from finetune.training.base_model import BaseModel
@@ -95,6 +96,8 @@ class TransformersBackend:
         from finetune.evaluation.decoding import greedy_decode
 
         prompts = [self.prompt_ids(messages) for messages in conversations]
+        threads = Adapting()
+        threads.look(soon=True)
         for decoded in greedy_decode(
             self._model,
             prompts,
@@ -104,6 +107,7 @@ class TransformersBackend:
             kept=self._kept,
         ):
             text = self._tokenizer.decode(decoded.tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+            threads.look()
             written = len(decoded.tokens) + decoded.finished
             yield Completion(text, written, decoded.seconds, decoded.finished, decoded.confidence)
 

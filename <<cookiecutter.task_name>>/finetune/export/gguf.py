@@ -25,6 +25,7 @@ from finetune.export.lineage import require_gguf, require_merged
 from finetune.export.llama_cpp_source import find_converter, runtime_version
 from finetune.export.safety import require_space
 from finetune.interrupts import rerun
+from finetune.threads import limit
 
 FLOATS = ("f32", "bf16", "f16")
 """What the converter writes; the others are quantised from the first of these that is there."""
@@ -176,7 +177,7 @@ def _convert(project: Project, source: _Source, name: str, target: Path, *, reco
 def _quantise(project: Project, source: _Source, name: str, start: Path) -> None:
     target = gguf_path(project, name)
     temporary = _temporary(target)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = limit().count
     run_python(
         ["-m", "finetune.export.quantise", str(start.resolve()), str(temporary), name, str(threads)],
         label=f"quantising to {name}", pythonpath=Path(finetune.__file__).resolve().parents[1], grows=temporary,

@@ -17,6 +17,7 @@ from finetune import provenance
 from finetune.console import say
 from finetune.errors import ModelFault
 from finetune.interrupts import listening, name_of, stop
+from finetune.threads import Adapting
 from finetune.training import checkpoints
 
 WATCHED = ("loss", "grad_norm", "eval_loss")
@@ -116,6 +117,17 @@ class Progress(TrainerCallback):
         bar = "█" * round(width * share) + "░" * (width - round(width * share))
         minutes, seconds = divmod(round(left), 60)
         say(f"  train {bar} {state.global_step}/{state.max_steps}  {', '.join(shown)}  {minutes}:{seconds:02} left")
+
+
+class FittingThreads(TrainerCallback):
+    """On a CPU: as many threads as other processes leave idle CPUs, looked at anew while the run goes on."""
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._threads = Adapting()
+        self._threads.look(soon=True)
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        self._threads.look()
 
 
 class Preemption(TrainerCallback):

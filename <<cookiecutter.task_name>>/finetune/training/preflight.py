@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from finetune.config.project import Project
 from finetune.console import say
-from finetune.errors import Problems
+from finetune.errors import FinetuneError, Problems
 from finetune.training.base_model import BaseModel
 from finetune.training.tokenizer_files import compare_committed
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 GIB = 2**30
+_NOMINAL = 0.9
+"""A GPU sold as 24 GB shows a little less."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,29 @@ def preflight(
     for warning in (*project.warnings, *map(str, problems.warnings)):
         say(f"  {warning}")
     problems.raise_if_errors()
+
+
+def require_device(project: Project, device: str) -> None:
+    """Before anything is downloaded: a task planned for a GPU is not begun on a CPU that nobody chose (E330).
+
+    A GPU with less memory than planned is only said (W330): whether it suffices is for the estimate to tell.
+    """
+    planned, preset = project.task.resources.gpu_memory_gb, project.task.resources.preset
+    if not planned:
+        return
+    if device == "cuda":
+        import torch
+
+        total = torch.cuda.get_device_properties(0).total_memory / GIB
+        if total < planned * _NOMINAL:
+            say(f"W330 {preset} is planned for a GPU of {planned} GB, this one has {total:.0f}")
+    elif project.training.device != "cpu":
+        raise FinetuneError(
+            f"no GPU here, and {preset} is planned for one of {planned} GB",
+            "make smoke tries every step on this CPU with a small model; train on a machine with a GPU, or set device: "
+            "cpu in configs/training_config.yaml to train here all the same, slowly",
+            code="E330",
+        )
 
 
 def _free_memory(device: str) -> tuple[int | None, str]:

@@ -25,7 +25,7 @@ from finetune.training.batches import Collator, exact_form
 from finetune.training.dataset import check_stop_token, load_rows, shared_prefix_length
 from finetune.training.diagnosis import diagnose
 from finetune.training.model_files import require_whole_base
-from finetune.training.preflight import preflight
+from finetune.training.preflight import preflight, require_device
 from finetune.training.recovery import with_recovery
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after a signal.
     """
     data = require_current(project)
+    require_device(project, resolve_device(project.training)[0])
     base = resolve_base(project)
     require_whole_base(base)
     inputs = run_inputs(project, base, data)
@@ -136,7 +137,7 @@ class Run:
     def _trainer(self, micro: int, preemption: Any) -> Any:
         from transformers import EarlyStoppingCallback, PrinterCallback
 
-        from finetune.training.callbacks import FiniteGuard, LogFile, Milestones, Progress
+        from finetune.training.callbacks import FiniteGuard, FittingThreads, LogFile, Milestones, Progress
         from finetune.training.sft import PromptCompletionTrainer, arguments, as_dataset
 
         config, paths = self.config, self.project.paths
@@ -151,6 +152,8 @@ class Run:
             Progress(),
             preemption,
         ]
+        if self.device == "cpu":
+            callbacks.append(FittingThreads())
         if config.early_stopping_patience:
             callbacks.append(EarlyStoppingCallback(config.early_stopping_patience))
         trainer = PromptCompletionTrainer(
