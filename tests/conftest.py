@@ -25,11 +25,6 @@ Bake = Callable[..., "BakedProject"]
 
 PARTS = (TEMPLATE.name, "{{cookiecutter._cruft}}", "hooks", "templates", "cookiecutter.json", "init_project.py")
 """What cookiecutter, cruft and init_project.py need of this repository."""
-LATER = {
-    "docs/models.md", "docs/reference.md", "docs/runtime.md", "scripts/import_data.py", "scripts/predict.py",
-    "import", "try", "chat", "use-model", "tokenizer", "checklist", "github-setup",
-}  # fmt: skip
-"""Files and make targets that the documents name and other branches of the same issue bring; empty once they are in."""
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", ".hypothesis", "*.egg-info", "build")
 IDENTITY = {
     "GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org",
