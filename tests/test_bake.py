@@ -23,7 +23,8 @@ RENDERED = {
 VERBATIM = {
     ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHECKLIST.md", "CONTRIBUTING.md",
     "Makefile", "SECURITY.md", "configs/accelerate/ddp.yaml", "configs/accelerate/fsdp.yaml", "constraints.txt",
-    "data/raw/.gitkeep", "docs/README.md", "docs/github_setup.md", "docs/runners.md", "iterations/README.md",
+    "data/raw/.gitkeep", "docs/README.md", "docs/github_setup.md", "docs/runners.md", "docs/runtime.md",
+    "iterations/README.md",
 }  # fmt: skip
 GITHUB = {
     ".github/ISSUE_TEMPLATE/1_wrong_answer.yml", ".github/ISSUE_TEMPLATE/2_data.yml",
