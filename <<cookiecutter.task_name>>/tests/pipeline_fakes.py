@@ -12,7 +12,7 @@ from finetune.config.project import Project
 from finetune.data.chat_format import completion_text, system_text
 from finetune.data.stage import convert, validate
 from finetune.errors import OK
-from finetune.evaluation.backends import Completion
+from finetune.evaluation.completions import Completion
 from finetune.evaluation.report import read_report, write_report
 from finetune.evidence import Facts
 

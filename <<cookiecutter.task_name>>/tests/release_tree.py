@@ -106,7 +106,7 @@ class _Scripted:
         self._references = [record["reference"] for record in read_test(project)]
 
     def generate(self, conversations: list[Any], max_new_tokens: int) -> Any:
-        from finetune.evaluation.backends import Completion
+        from finetune.evaluation.completions import Completion
 
         labels = list(dict.fromkeys(self._references))
         for number, reference in enumerate(self._references):

@@ -115,7 +115,9 @@ def gguf(project: Any) -> Any:
     packaged = _package_file(next(iter(PACKAGED)))
     assert packaged is not None
     path.symlink_to(packaged)
-    return open_backend(project, "Q8_0")
+    backend = open_backend(project, "Q8_0")
+    yield backend
+    backend.close()
 
 
 def test_llama_cpp_reads_the_prompt_as_transformers_does(gguf: Any, project: Any) -> None:
@@ -139,13 +141,14 @@ def test_llama_cpp_answers_greedily_and_the_same_again(gguf: Any, project: Any) 
     assert cut.tokens == 1 and not cut.finished
 
 
-def test_llama_cpp_decodes_tokens_of_any_length(gguf: Any) -> None:
-    from finetune.evaluation.llama_backend import _text
+def test_llama_cpp_decodes_tokens_of_any_length(gguf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from finetune.evaluation import llama_worker
 
+    monkeypatch.setattr(llama_worker.os, "ftruncate", lambda *_: None)  # here standard error is not the worker's log
+    runner = llama_worker.Runner(str(gguf._path), 64, 1, extra_buffers=False, alive=lambda: None)
     text = "a" + " " * 200 + "漢字 and 🙂\n" * 30
-    tokens = gguf._llama.tokenize(text.encode("utf-8"), add_bos=False, special=False)
-    assert _text(gguf._vocab, tokens) == text
-    assert _text(gguf._vocab, []) == ""
+    assert runner._text(runner.tokenise(text, add_bos=False)["ids"]) == text
+    assert runner._text([]) == ""
 
 
 def test_a_prompt_beyond_the_context_says_which_setting_to_raise(gguf: Any) -> None:

@@ -15,6 +15,8 @@ from exporting import QUANTISATIONS, project_after, rewrite_gguf_template
 
 from finetune.config.project import Project
 from finetune.errors import OK, FinetuneError, ModelFault, StorageFault
+from finetune.evaluation.llama_child import LlamaChild
+from finetune.evaluation.llama_runtime import extra_buffers
 from finetune.export.child import run_python
 from finetune.export.gguf import convert
 from finetune.export.gguf_check import check_gguf, read_facts, template_of
@@ -42,8 +44,6 @@ def base_template(project: Project) -> bytes:
 
 
 def test_files_are_what_they_are_called_and_llama_cpp_runs_them(converted: Project) -> None:
-    import llama_cpp
-
     merged = converted
     assert read_facts(gguf(merged, "f16")).quantised_share == 0
     assert read_facts(gguf(merged, "Q8_0")).elements["Q8_0"] > 1_000_000
@@ -52,9 +52,11 @@ def test_files_are_what_they_are_called_and_llama_cpp_runs_them(converted: Proje
     for name in QUANTISATIONS:
         facts = read_facts(gguf(merged, name))
         assert facts.architecture == "llama" and facts.template == base_template(merged) and facts.eos_id == 2
-        model = llama_cpp.Llama(str(gguf(merged, name)), n_ctx=64, verbose=False)
-        assert len(list(zip(range(3), model.generate([1, 2, 3], temp=0.0), strict=False))) == 3
-        model.close()
+        child = LlamaChild(gguf(merged, name))
+        child.load(context=64, threads=1, extra_buffers=extra_buffers().on)
+        answer = child.ask({"do": "complete", "ids": [1, 2, 3], "max_new_tokens": 3}, "answering with")
+        assert answer["tokens"] == 3 or answer["finished"]
+        child.close()
 
 
 def test_nothing_is_made_twice_and_a_killed_run_continues(converted: Project) -> None:
@@ -165,7 +167,7 @@ def test_failing_converter_shows_its_last_lines_sees_no_secret_and_leaves_nothin
     monkeypatch.setenv("LLAMA_CPP_DIR", str(tool))
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     monkeypatch.setenv("GITHUB_TOKEN", "ghp_secret")
-    with pytest.raises(ModelFault, match="converting to f16 ended with exit code 3"):
+    with pytest.raises(ModelFault, match=r"E773 converting to f16 \(small-task-f16\.gguf\) ended with exit code 3"):
         convert(merged)
     assert "the reason it failed" in capfd.readouterr().err
     seen = (merged.paths.merged / "environment.txt").read_text().split()
@@ -173,10 +175,48 @@ def test_failing_converter_shows_its_last_lines_sees_no_secret_and_leaves_nothin
     assert not list(merged.paths.gguf.glob("*.gguf"))
 
 
-def test_tool_ended_by_a_signal_is_reported(tmp_path: Path) -> None:
-    code = "import os, signal; os.kill(os.getpid(), signal.SIGABRT)"
-    with pytest.raises(ModelFault, match="quantising was ended by signal 6"):
-        run_python(["-c", code], label="quantising", pythonpath=tmp_path, grows=tmp_path / "x", expected=1)
+def quantising(tmp_path: Path, code: str) -> None:
+    run_python(
+        ["-c", code], label="quantising to Q8_0", file="x-Q8_0.gguf", pythonpath=str(tmp_path), grows=tmp_path / "x",
+        expected=1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "how", "fix"),
+    [
+        ("SIGSEGV", "was ended by SIGSEGV", "--no-binary llama-cpp-python"),
+        ("SIGABRT", "was ended by SIGABRT", "docs/runtime.md"),
+        ("SIGILL", "was ended by SIGILL", "lacks an instruction"),
+        ("SIGKILL", "was killed by SIGKILL", "too much memory"),
+        ("SIGTERM", "was ended by SIGTERM", "run the same command again"),
+    ],
+)
+def test_tool_ended_by_a_signal_is_told_with_file_signal_and_remedy(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], name: str, how: str, fix: str
+) -> None:
+    code = f"import os, signal; os.write(2, b'the last words'); os.kill(os.getpid(), signal.{name})"
+    with pytest.raises(ModelFault) as caught:
+        quantising(tmp_path, code)
+    assert str(caught.value).startswith(f"E777 quantising to Q8_0 (x-Q8_0.gguf) {how}. Fix: ")
+    assert fix in caught.value.fix and caught.value.exit_code == 70
+    assert "| the last words" in capfd.readouterr().err
+
+
+def test_tool_that_hangs_is_ended_and_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "1")
+    code = f"import os, time; open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    with pytest.raises(ModelFault, match=r"E778 .*\(x-Q8_0\.gguf\) gave no sign of life for 1 seconds, and was ended"):
+        quantising(tmp_path, code)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_tool_that_says_or_writes_something_does_not_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "3")
+    quantising(tmp_path, "import time\nfor i in range(9): print(i, flush=True); time.sleep(0.5)")
+    grows = f"import time\nfor i in range(9): open({str(tmp_path / 'x')!r}, 'a').write('x'); time.sleep(0.5)"
+    quantising(tmp_path, grows)
 
 
 def test_full_disk_is_refused_before_the_converter_runs(merged: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from exporting import QUANTISATIONS, project_after, rewrite_gguf_template
 
 from finetune.config.project import Project
 from finetune.errors import OK, FinetuneError, GateFailed
-from finetune.evaluation.backends import Completion
 from finetune.evaluation.baselines import zero_shot
+from finetune.evaluation.completions import Completion
 from finetune.evaluation.gate import PASSED
 from finetune.evaluation.metrics import Prediction
 from finetune.evaluation.predictions import read_test, score_artefact

@@ -10,8 +10,8 @@ import pytest
 
 from finetune.data.stage import convert
 from finetune.errors import FinetuneError
-from finetune.evaluation.backends import Completion
 from finetune.evaluation.baselines import majority, most_frequent_answer
+from finetune.evaluation.completions import Completion
 from finetune.evaluation.predictions import read_predictions, read_test, score_artefact
 
 

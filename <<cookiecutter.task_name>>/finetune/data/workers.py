@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import multiprocessing
 import os
@@ -15,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from finetune.child_process import end_with
 from finetune.errors import StorageFault
 from finetune.interrupts import SIGNALS
 from finetune.threads import available
@@ -24,7 +24,6 @@ Result = TypeVar("Result")
 Map = Callable[[Callable[[Any, Piece], Result], Iterable[Piece]], Iterator[Result]]
 _WAITING = 3
 """Pieces a process: enough that none waits for work, few enough that unread results stay small."""
-_PR_SET_PDEATHSIG = 1
 _state: Any = None
 
 
@@ -64,20 +63,13 @@ def _ordered(pool: ProcessPoolExecutor, cores: int, function: Callable[..., Any]
 
 def _start(make_state: Callable[[], Any], parent: int) -> None:
     global _state
-    _end_with(parent)
+    end_with(parent)
     gc.disable()  # what is made here holds no cycles, and looking for some costs a tenth of the time
     os.environ |= {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # one thread a core in all
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends the work in order
     for number in set(SIGNALS) - {signal.SIGINT}:
         signal.signal(number, signal.SIG_DFL)  # the parent's handler came along with the fork
     _state = make_state()
-
-
-def _end_with(parent: int) -> None:
-    """Have Linux end this process with its parent: an idle one would wait for ever for a parent that was killed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _call(function: Callable[[Any, Any], Any], piece: Any) -> Any:

@@ -10,55 +10,20 @@ the cap, so a difference between two scores is a difference between two artefact
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import resolved
 from finetune.errors import FinetuneError
+from finetune.evaluation.completions import Backend, Completion, Message
 from finetune.threads import Adapting
 
 if TYPE_CHECKING:
     from finetune.training.base_model import BaseModel
 
-Message = dict[str, str]
 ZERO_SHOT, ADAPTER, MERGED = "zero_shot", "adapter", "merged"
-
-
-@dataclass(frozen=True)
-class Completion:
-    """One greedy answer."""
-
-    text: str
-    """decoded without special tokens"""
-    tokens: int
-    """tokens written, the EOS token included"""
-    seconds: float
-    """wall time; of a batch, this answer's equal share"""
-    finished: bool
-    """an EOS token came before the token cap"""
-    confidence: float | None = None
-    """probability the model gives to the whole answer, 0..1; None where the backend does not say"""
-
-
-class Backend(Protocol):
-    """What evaluation and parity checks need from a model."""
-
-    name: str
-
-    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
-        """Token ids of the rendered prompt, as this backend feeds them to its model."""
-        ...
-
-    def generate(self, conversations: Sequence[Sequence[Message]], max_new_tokens: int) -> Iterator[Completion]:
-        """One completion a conversation, in order."""
-        ...
-
-    def close(self) -> None:
-        """Give the memory back."""
-        ...
 
 
 class TransformersBackend:

@@ -1,10 +1,8 @@
-"""GGUF files run by llama.cpp, in this process: the artefact people will download, asked with its own chat template."""
+"""GGUF files run by llama.cpp in a process of its own: the artefact people will download, with its own template."""
 
 from __future__ import annotations
 
-import ctypes
 import os
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from typing import Any
 from finetune.config.project import Project
 from finetune.console import resolved
 from finetune.errors import FinetuneError, ModelFault
-from finetune.evaluation.backends import Completion, Message
-
-TEMPLATE_KEY = "tokenizer.chat_template"
-REDO = "run scripts/06_convert_gguf.py --force"
+from finetune.evaluation.completions import Completion, Message
+from finetune.evaluation.llama_child import REDO, LlamaChild, RuntimeFault
+from finetune.evaluation.llama_runtime import SWITCH, ExtraBuffers, crash_note, extra_buffers, facts
+from finetune.evaluation.llama_worker import TEMPLATE_KEY
 
 
 class LlamaCppBackend:
@@ -23,32 +21,65 @@ class LlamaCppBackend:
 
     The prompt is rendered from the file's own `tokenizer.chat_template` (by transformers' sandboxed renderer, nothing
     of the training tokenizer) and tokenised by llama.cpp with the file's own vocabulary and BOS rule.
+
+    Where llama.cpp crashes before it has answered once, it is started again without its extra buffer types, and log and
+    report say so. A later crash is a RuntimeFault: answers by two kinds of kernels would be no measurement.
     """
 
     def __init__(self, name: str, gguf_path: Path, project: Project) -> None:
-        import llama_cpp
-
         from finetune.data.chat_format import template_options
 
         self.name = name
+        self._path = gguf_path
         self._context = project.benchmark.generation.context
         self._options = template_options(project.training)
-        threads = _usable_cpus()
-        resolved("threads", threads, "CPUs this process may use")
+        self._threads = _usable_cpus()
+        self._answered = False
+        resolved("threads", self._threads, "CPUs this process may use")
+        self._start(extra_buffers())
+
+    def _start(self, extra: ExtraBuffers) -> None:
+        """Load the file in a new process, and once more without extra buffer types when it crashes with them."""
+        self._extra = extra
+        self._child = LlamaChild(self._path)
         try:
-            self._llama = llama_cpp.Llama(
-                str(gguf_path), n_ctx=self._context, n_gpu_layers=-1, n_threads=threads, n_threads_batch=threads,
-                logits_all=False, verbose=False,
-            )  # fmt: skip
-        except (ValueError, RuntimeError, AssertionError) as failure:
-            raise ModelFault(f"llama.cpp cannot load {gguf_path.name}: {failure}", REDO, "E470") from failure
-        self._vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
-        self._template = self._llama.metadata.get(TEMPLATE_KEY)
-        if not self._template:
-            raise ModelFault(f"{gguf_path.name} holds no {TEMPLATE_KEY}", REDO, "E471")
-        self._specials = self._special_tokens()
+            loaded = self._child.load(context=self._context, threads=self._threads, extra_buffers=extra.on)
+        except RuntimeFault as fault:
+            self._fall_back(fault)
+            return
+        except BaseException:
+            self._child.close()
+            raise
+        if not loaded["template"]:
+            self._child.close()
+            raise ModelFault(f"{self._path.name} holds no {TEMPLATE_KEY}", REDO, "E471")
+        self._template: str = loaded["template"]
+        self._specials: dict[str, str] = loaded["special_tokens"]
         # llama.cpp's own chat code removes a BOS that both the template and the vocabulary would add.
-        self._add_bos = bool(llama_cpp.llama_vocab_get_add_bos(self._vocab))
+        self._add_bos: bool = loaded["add_bos"]
+        self.runtime: dict[str, Any] = facts(loaded, extra)
+        """how this file is run, for the report"""
+
+    def _fall_back(self, fault: RuntimeFault) -> None:
+        """Start without extra buffer types; raises `fault` where they cannot have been the reason, or answers exist."""
+        if not fault.is_crash or not self._extra.on:
+            raise fault.shown()
+        if self._answered:
+            fault.fix = f"run the same command again with {SWITCH}=off in the environment (docs/runtime.md)"
+            raise fault.shown()
+        note = crash_note(fault)
+        resolved("extra_buffers", "off", f"{self._path.name}: {note}")
+        self._start(ExtraBuffers(False, note))
+
+    def _ask(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+        try:
+            return self._child.ask(request, doing)
+        except RuntimeFault as fault:
+            self._fall_back(fault)
+        try:
+            return self._child.ask(request, doing)
+        except RuntimeFault as fault:
+            raise fault.shown() from None
 
     def prompt_text(self, messages: Sequence[Message]) -> str:
         """The prompt as the file's own template renders it, ready for the answer."""
@@ -67,7 +98,7 @@ class LlamaCppBackend:
         text = self.prompt_text(messages)
         bos = self._specials.get("bos_token", "")
         add_bos = self._add_bos and not (bos and text.startswith(bos))
-        return self._llama.tokenize(text.encode("utf-8"), add_bos=add_bos, special=True)
+        return self._ask({"do": "tokenise", "text": text, "add_bos": add_bos}, "reading a prompt with")["ids"]
 
     def generate(self, conversations: Sequence[Sequence[Message]], max_new_tokens: int) -> Iterator[Completion]:
         for messages in conversations:
@@ -79,61 +110,13 @@ class LlamaCppBackend:
                     f"raise generation.context in configs/benchmark_config.yaml to {needed} or more",
                     "E402",
                 )
-            yield self._complete(prompt, max_new_tokens)
-
-    def _complete(self, prompt: list[int], max_new_tokens: int) -> Completion:
-        import llama_cpp
-
-        began = time.perf_counter()
-        tokens: list[int] = []
-        finished = False
-        written = 0
-        for token in self._llama.generate(prompt, temp=0.0, repeat_penalty=1.0):
-            written += 1
-            finished = llama_cpp.llama_vocab_is_eog(self._vocab, token)
-            if finished:
-                break
-            tokens.append(token)
-            if written >= max_new_tokens:
-                break
-        return Completion(_text(self._vocab, tokens), written, time.perf_counter() - began, finished)
+            request = {"do": "complete", "ids": prompt, "max_new_tokens": max_new_tokens}
+            answer = self._ask(request, "answering with")
+            self._answered = True
+            yield Completion(answer["text"], answer["tokens"], answer["seconds"], answer["finished"])
 
     def close(self) -> None:
-        self._llama.close()
-
-    def _special_tokens(self) -> dict[str, str]:
-        """bos_token, eos_token … as templates expect them, from the file's vocabulary."""
-        import llama_cpp
-
-        ids = {
-            "bos_token": llama_cpp.llama_vocab_bos(self._vocab),
-            "eos_token": llama_cpp.llama_vocab_eos(self._vocab),
-            "pad_token": llama_cpp.llama_vocab_pad(self._vocab),
-        }
-        return {name: _piece(self._vocab, token) for name, token in ids.items() if token >= 0}
-
-
-def _piece(vocab: Any, token: int) -> str:
-    """The token's literal text, special tokens included."""
-    import llama_cpp
-
-    return llama_cpp.llama_vocab_get_text(vocab, token).decode("utf-8", errors="replace")
-
-
-def _text(vocab: Any, tokens: list[int]) -> str:
-    """Tokens as text without special ones. (`Llama.detokenize` breaks on tokens longer than 32 bytes.)"""
-    import llama_cpp
-
-    if not tokens:
-        return ""
-    ids = (llama_cpp.llama_token * len(tokens))(*tokens)
-    size = 16 * len(tokens)
-    while True:
-        buffer = ctypes.create_string_buffer(size)
-        length = llama_cpp.llama_detokenize(vocab, ids, len(tokens), buffer, size, False, False)
-        if length >= 0:
-            return buffer.raw[:length].decode("utf-8", errors="replace")
-        size = -length  # the size it needs
+        self._child.close()
 
 
 def _usable_cpus() -> int:

@@ -84,7 +84,17 @@ def _artefacts(report: dict[str, Any]) -> list[str]:
         for row in report["artefacts"]
     )  # fmt: skip
     heads = ("", "artefact", report["primary"]["metric"], "against adapter", "tolerance", "size", "tokens/s")
-    return ["### Artefacts", "", *table(heads, rows)]
+    notes = [line for note in runtime_notes(report["artefacts"]) for line in ("", plain(note))]
+    return ["### Artefacts", "", *table(heads, rows), *notes]
+
+
+def runtime_notes(artefacts: Iterable[dict[str, Any]]) -> list[str]:
+    """One sentence for each way in which GGUF files were not run as llama.cpp does by itself; none where all were."""
+    names: dict[str, list[str]] = {}
+    for row in artefacts:
+        if note := (row.get("runtime") or {}).get("note"):
+            names.setdefault(str(note), []).append(str(row.get("name")))
+    return [f"{', '.join(files)} were run with {note}." for note, files in names.items()]
 
 
 def _metrics(report: dict[str, Any]) -> list[str]:

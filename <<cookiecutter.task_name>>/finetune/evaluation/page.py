@@ -9,7 +9,7 @@ from finetune.data import report_page as data_page
 from finetune.data.report_schema import DataReport
 from finetune.evaluation import charts
 from finetune.evaluation.gate import LIMITED, PASSED, is_open
-from finetune.evaluation.markdown import number, signed, size
+from finetune.evaluation.markdown import number, runtime_notes, signed, size
 from finetune.html_page import render_page
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -35,6 +35,7 @@ def render_html(report: dict[str, Any], data: DataReport | None = None) -> str:
         filters=filters,
         report=report,
         artefacts=artefacts,
+        runtime_notes=runtime_notes(report.get("artefacts") or ()),
         state={PASSED: "good", LIMITED: "limited"}.get(report["verdict"], "bad"),
         missed=[row["name"] for row in (*report["gates"], *artefacts) if not row["passed"] and not is_open(row)],
         classes=sorted(report["per_class"], key=lambda row: (row["f1"], row["name"])),

@@ -18,9 +18,10 @@ from finetune.config.project import Project
 from finetune.console import progress, say
 from finetune.data.chat_format import parse_completion, template_options
 from finetune.errors import FinetuneError
-from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, Backend, artefact_path, open_backend
+from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, artefact_path, open_backend
+from finetune.evaluation.completions import Backend
 from finetune.evaluation.metrics import Prediction, Scores, score
-from finetune.provenance import digest, is_current, sha256, tree_digest, write_manifest, write_text
+from finetune.provenance import digest, is_current, read_manifest, sha256, tree_digest, write_manifest, write_text
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class ArtefactScore:
     predictions: list[Prediction]
     reused: bool
     """the answers come from an earlier run over the same artefact, test set and settings"""
+    runtime: dict[str, Any] | None = None
+    """how llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py); None for everything else"""
 
     @property
     def seconds(self) -> float:
@@ -121,12 +124,13 @@ def score_artefact(
     if reused:
         say(f"  {artefact}: {len(records)} kept predictions are up to date")
         predictions = list(read_predictions(kept))
+        runtime = (read_manifest(manifest) or {"facts": {}})["facts"].get("runtime")
     else:
-        predictions = _predict(project, artefact, records, backend)
+        predictions, runtime = _predict(project, artefact, records, backend)
         write_text(kept, "".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in predictions))
-        write_manifest(manifest, step=f"predict {artefact}", inputs=inputs, outputs=[kept], facts={})
+        write_manifest(manifest, step=f"predict {artefact}", inputs=inputs, outputs=[kept], facts={"runtime": runtime})
     scores = score(project.task, predictions)
-    return ArtefactScore(artefact, fingerprint, scores.metrics, scores, predictions, reused)
+    return ArtefactScore(artefact, fingerprint, scores.metrics, scores, predictions, reused, runtime)
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
@@ -138,11 +142,12 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
 
 def _predict(
     project: Project, artefact: str, records: list[dict[str, Any]], backend: Backend | None
-) -> list[Prediction]:
+) -> tuple[list[Prediction], dict[str, Any] | None]:
+    """Predictions, and how the runtime ran where a backend says so."""
     used = backend or open_backend(project, artefact)
     try:
         completions = used.generate([r["messages"] for r in records], project.task.output.max_new_tokens)
-        return [
+        predictions = [
             Prediction(
                 id=record["id"],
                 reference=record["reference"],
@@ -157,6 +162,7 @@ def _predict(
                 records, progress(completions, f"{artefact}: answering", total=len(records)), strict=True
             )
         ]
+        return predictions, getattr(used, "runtime", None)
     finally:
         if backend is None:
             used.close()

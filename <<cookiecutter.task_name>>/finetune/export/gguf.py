@@ -13,8 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import finetune
 from finetune import provenance
+from finetune.child_process import import_paths
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK
@@ -168,7 +168,7 @@ def _convert(project: Project, source: _Source, name: str, target: Path, *, reco
             str(converter.script), str(source.folder), "--outfile", str(temporary), "--outtype", name,
             "--model-name", project.task.task_name,
         ],
-        label=f"converting to {name}", pythonpath=converter.library, grows=temporary,
+        label=f"converting to {name}", file=target.name, pythonpath=str(converter.library), grows=temporary,
         expected=int(SIZES[name] * source.bytes),
     )  # fmt: skip
     _accept(project, source, name, temporary, target, record)
@@ -179,8 +179,8 @@ def _quantise(project: Project, source: _Source, name: str, start: Path) -> None
     temporary = _temporary(target)
     threads = limit().count
     run_python(
-        ["-m", "finetune.export.quantise", str(start.resolve()), str(temporary), name, str(threads)],
-        label=f"quantising to {name}", pythonpath=Path(finetune.__file__).resolve().parents[1], grows=temporary,
+        ["-m", "finetune.export.quantise", str(start.resolve()), str(temporary), name, str(threads), str(os.getpid())],
+        label=f"quantising to {name}", file=target.name, pythonpath=import_paths(), grows=temporary,
         expected=int(SIZES[name] * source.bytes),
     )  # fmt: skip
     _accept(project, source, name, temporary, target, name)

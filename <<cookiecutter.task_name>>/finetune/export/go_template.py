@@ -11,7 +11,8 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-Message = dict[str, str]
+from finetune.evaluation.completions import Message
+
 _ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 _STRING = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _CONDITION = re.compile(r'if eq (?:\.Role "([a-z]+)"|\$i ([0-9]+))')

@@ -14,11 +14,12 @@ from typing import Any
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import say
-from finetune.errors import FinetuneError, ModelFault
+from finetune.errors import FinetuneError
+from finetune.evaluation.completions import Message
+from finetune.evaluation.llama_child import LlamaChild, RuntimeFault
 from finetune.export.go_template import execute, literal
 from finetune.export.modelfile import compose, quotable
 
-Message = dict[str, str]
 Render = Callable[[list[Message]], str]
 _SYSTEM, _USER, _ANSWER, _NEXT = "SENTINELSYSTEM", "SENTINELUSER", "SENTINELANSWER", "SENTINELNEXT"
 _FIX = "use a base model whose chat template treats every message alike, or publish without Ollama files"
@@ -85,20 +86,14 @@ def _parameters(project: Project, stops: list[str]) -> dict[str, Any]:
 
 
 def adds_bos(path: Path) -> bool:
-    """Whether llama.cpp, and so Ollama, puts BOS before each prompt; ModelFault (E774) if it cannot load the file."""
-    import llama_cpp
-    from llama_cpp._logger import set_verbose
-
-    set_verbose(False)
-    parameters = llama_cpp.llama_model_default_params()
-    parameters.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(str(path).encode(), parameters)
-    if not model:
-        raise ModelFault(f"llama.cpp cannot load {path.name}", "run scripts/06_convert_gguf.py --force", "E774")
+    """Whether llama.cpp, and so Ollama, puts BOS before each prompt; ModelFault (E470, E48x) if it cannot load it."""
+    child = LlamaChild(path)
     try:
-        return bool(llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model)))
+        return child.vocabulary()["add_bos"]
+    except RuntimeFault as fault:
+        raise fault.shown() from None
     finally:
-        llama_cpp.llama_model_free(model)
+        child.close()
 
 
 def derive(render: Render, default_system: str | None = None) -> str:

@@ -15,6 +15,7 @@ from finetune.config.project import Project
 from finetune.console import say, table
 from finetune.errors import OK, FinetuneError, GateFailed
 from finetune.evaluation.backends import ADAPTER, MERGED, artefact_path, open_backend
+from finetune.evaluation.markdown import runtime_notes
 from finetune.evaluation.metrics import Prediction
 from finetune.evaluation.predictions import ArtefactScore, artefact_digest, read_test, score_artefact
 from finetune.evaluation.report import read_report, write_report
@@ -133,6 +134,7 @@ def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts,
         "finished_rate": _finished(scored.predictions),
         "tokens_per_s": scored.tokens_per_s,
         "sha256": scored.digest,
+        **({"runtime": scored.runtime} if scored.runtime else {}),
     }
     reason = _reason(row, _finished(adapter.predictions))
     return row | {"status": "failed" if reason else "passed", "passed": not reason, "reason": reason}
@@ -179,6 +181,9 @@ def _bytes(path: Path) -> int:
 
 
 def _show(project: Project, rows: list[Row]) -> None:
+    for note in runtime_notes(rows):
+        say(note)
+
     def cell(row: Row, key: str, form: str) -> str:
         value = row.get(key)
         return "–" if value is None else format(value, form)

@@ -1,6 +1,6 @@
-"""Quantise a GGUF file with llama.cpp in a process of its own: python -m finetune.export.quantise IN OUT TYPE THREADS.
+"""Quantise a GGUF file with llama.cpp: python -m finetune.export.quantise IN OUT TYPE THREADS PARENT_PID.
 
-A failed assertion in native code ends that process, not the step; see finetune/export/gguf.py.
+In a process of its own: a failed assertion in native code ends that one, not the step; see finetune/export/gguf.py.
 """
 
 from __future__ import annotations
@@ -8,9 +8,12 @@ from __future__ import annotations
 import ctypes
 import sys
 
+from finetune.child_process import end_with
 
-def main(source: str, target: str, quantisation: str, threads: str) -> int:
-    """0 when `target` was written."""
+
+def main(source: str, target: str, quantisation: str, threads: str, parent: str) -> int:
+    """0 when `target` was written; ends with the process `parent`."""
+    end_with(int(parent))
     import llama_cpp
 
     parameters = llama_cpp.llama_model_quantize_default_params()

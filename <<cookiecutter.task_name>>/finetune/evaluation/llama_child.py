@@ -1,0 +1,170 @@
+"""The parent's end of llama.cpp's process: ask, wait with a limit, and say what happened when no answer comes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import weakref
+from pathlib import Path
+from typing import IO, Any
+
+from finetune.child_process import (
+    CRASHES,
+    Watch,
+    clean_environment,
+    hang_remedy,
+    how_it_ended,
+    import_paths,
+    last_lines,
+    patience,
+    remedy,
+    show,
+    signal_name,
+)
+from finetune.errors import FinetuneError, ModelFault
+
+REDO = "run scripts/06_convert_gguf.py --force"
+_WORKER = "finetune.evaluation.llama_worker"
+_LONGEST_LINE = 64 * 2**20
+_GRACE_SECONDS = 10
+
+
+class RuntimeFault(ModelFault):
+    """llama.cpp's process crashed (E480), was ended from outside (E481), hung (E482), or failed otherwise (E483)."""
+
+    def __init__(self, message: str, fix: str, code: str, *, signal: str | None, lines: list[str]) -> None:
+        super().__init__(message, fix, code)
+        self.signal, self.lines = signal, lines
+
+    @property
+    def is_crash(self) -> bool:
+        return self.code == "E480"
+
+    def shown(self) -> RuntimeFault:
+        """This fault, after showing the last lines of llama.cpp."""
+        show(self.lines)
+        return self
+
+
+class LlamaChild:
+    """A process in which llama.cpp works on one GGUF file.
+
+    It sees no secrets, writes nothing to the terminal, and ends with this object, this process, or the thread that made
+    this object.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path.resolve()
+        self._shown = path.name
+        self._limit = patience(path.stat().st_size if path.is_file() else 0)
+        home = tempfile.TemporaryDirectory(prefix="finetune-")
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115  closed by _finish
+        self._process = subprocess.Popen(
+            [sys.executable, "-B", "-m", _WORKER, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self._log, env=clean_environment(home.name, import_paths()), cwd=home.name,
+        )  # fmt: skip
+        self._watch = Watch(self._process)
+        self._finish = weakref.finalize(self, _finish, self._process, self._watch, self._log, home)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def load(self, *, context: int, threads: int, extra_buffers: bool) -> dict[str, Any]:
+        """Load the file and run it once; what the worker's `facts` says. ModelFault (E470) for a file it refuses."""
+        request = {"do": "load", "context": context, "threads": threads, "extra_buffers": extra_buffers}
+        return self._open(request, "loading")
+
+    def vocabulary(self) -> dict[str, Any]:
+        """Load the vocabulary alone: {"add_bos": bool}."""
+        return self._open({"do": "vocabulary"}, "loading the vocabulary of")
+
+    def _open(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+        answer = self._exchange(request | {"path": str(self._path)}, doing)
+        if answer.get("missing"):
+            raise FinetuneError(
+                f"llama-cpp-python cannot be used: {answer['failed']}", 'run pip install -e ".[export]"', "E520"
+            )
+        if "failed" in answer:
+            show(last_lines(self._log))
+            raise ModelFault(f"llama.cpp cannot load {self._shown}: {answer['failed']}", REDO, "E470")
+        return answer
+
+    def ask(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+        """The answer to one request; RuntimeFault when there is none. `doing` says in a message what it was for."""
+        answer = self._exchange(request, doing)
+        if "failed" in answer:
+            message = f"llama.cpp failed while {doing} {self._shown}: {answer['failed']}"
+            raise RuntimeFault(message, REDO, "E483", signal=None, lines=last_lines(self._log))
+        return answer
+
+    def _exchange(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        try:
+            self._watch.expect(self._limit)
+            try:
+                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.flush()
+            except BrokenPipeError:
+                raise self._fault(doing) from None
+            while "alive" in (answer := self._read(doing)):
+                self._watch.expect(self._limit)
+            return answer
+        except BaseException:  # after Ctrl-C too: the next line would answer a request of before
+            self.close()
+            raise
+        finally:
+            self._watch.rest()
+
+    def _read(self, doing: str) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline(_LONGEST_LINE)
+        if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
+            raise self._fault(doing)
+        try:
+            answer = json.loads(line)
+            if not isinstance(answer, dict):
+                raise ValueError
+        except ValueError:
+            lines = [*last_lines(self._log), f"it said: {line[:200]!r}"]
+            message = f"llama.cpp's process wrote what is no answer while {doing} {self._shown}"
+            fix = f"run the same command again; if it stays, {REDO}"
+            raise RuntimeFault(message, fix, "E483", signal=None, lines=lines) from None
+        return answer
+
+    def _fault(self, doing: str) -> RuntimeFault:
+        """Why the process no longer speaks."""
+        lives = False
+        try:
+            code = self._process.wait(_GRACE_SECONDS)
+        except subprocess.TimeoutExpired:
+            lives, code = True, 0
+        lines, where = last_lines(self._log), f"while {doing} {self._shown}"
+        if self._watch.expired:
+            message = f"llama.cpp gave no sign of life for {self._limit:.0f} seconds {where}, and was ended"
+            return RuntimeFault(message, hang_remedy(self._limit), "E482", signal=None, lines=lines)
+        name = signal_name(code)
+        kind = "E483" if name is None else "E480" if name in CRASHES else "E481"
+        message = f"llama.cpp {'closed its end of the pipe' if lives else how_it_ended(code)} {where}"
+        return RuntimeFault(message, remedy(code, REDO), kind, signal=name, lines=lines)
+
+    def close(self) -> None:
+        """End the process, at once: it has nothing to save."""
+        self._finish()
+
+
+def _finish(
+    process: subprocess.Popen[bytes], watch: Watch, log: IO[bytes], home: tempfile.TemporaryDirectory[str]
+) -> None:
+    watch.close()
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout, log):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+    home.cleanup()
