@@ -18,7 +18,8 @@ from disk import full_disk, names
 
 from finetune.data.chat_format import prompt_messages
 from finetune.errors import BadInput, FinetuneError
-from finetune.evaluation.backends import Completion, open_backend
+from finetune.evaluation.backends import open_backend
+from finetune.evaluation.completions import Completion
 from finetune.inference import predict as stage
 from finetune.inference.predict import predict
 

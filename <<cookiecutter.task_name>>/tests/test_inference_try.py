@@ -17,7 +17,7 @@ import pytest
 from asking import ready
 
 from finetune.errors import BadInput, FinetuneError
-from finetune.evaluation.backends import Completion
+from finetune.evaluation.completions import Completion
 from finetune.inference import asking
 from finetune.inference.trial import try_texts
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from finetune.evaluation.completions import Completion, Message
 from finetune.evaluation.llama_child import REDO, LlamaChild, RuntimeFault
 from finetune.evaluation.llama_runtime import SWITCH, ExtraBuffers, crash_note, extra_buffers, facts
 from finetune.evaluation.llama_worker import TEMPLATE_KEY
+from finetune.threads import Load, fitting
 
 
 class LlamaCppBackend:
@@ -33,9 +33,10 @@ class LlamaCppBackend:
         self._path = gguf_path
         self._context = project.benchmark.generation.context
         self._options = template_options(project.training)
-        self._threads = _usable_cpus()
+        threads = fitting(Load())
+        self._threads = threads.count
         self._answered = False
-        resolved("threads", self._threads, "CPUs this process may use")
+        resolved("threads", threads.count, threads.reason)
         self._start(extra_buffers())
 
     def _start(self, extra: ExtraBuffers) -> None:
@@ -117,11 +118,3 @@ class LlamaCppBackend:
 
     def close(self) -> None:
         self._child.close()
-
-
-def _usable_cpus() -> int:
-    """CPUs of this process (containers and taskset limit them), or OMP_NUM_THREADS where set."""
-    told = os.environ.get("OMP_NUM_THREADS", "")
-    if told.isdigit() and int(told) > 0:
-        return int(told)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,7 +8,7 @@ import msgspec
 
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import Reference, parse_completion
-from finetune.evaluation.backends import Completion
+from finetune.evaluation.completions import Completion
 
 FIELD = "prediction"
 """The field of an output row that holds the answer; every other field is the input's."""

@@ -10,7 +10,8 @@ from finetune.config.project import Project
 from finetune.console import QUIET_SECONDS, say
 from finetune.data.chat_format import prompt_messages
 from finetune.errors import Problems
-from finetune.evaluation.backends import ZERO_SHOT, Backend, open_backend
+from finetune.evaluation.backends import ZERO_SHOT, open_backend
+from finetune.evaluation.completions import Backend
 from finetune.inference.answers import Answer, answer_of, certainty, in_words
 from finetune.inference.artefacts import shown_path
 from finetune.inference.checks import TextChecks

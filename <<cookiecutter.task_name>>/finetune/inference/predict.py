@@ -17,7 +17,8 @@ from finetune.console import progress, report_problems, say, table
 from finetune.data.chat_format import prompt_messages, system_text
 from finetune.data.survey import PROGRESS_FROM_BYTES
 from finetune.errors import OK, FinetuneError, Problems
-from finetune.evaluation.backends import Backend, Completion, open_backend
+from finetune.evaluation.backends import open_backend
+from finetune.evaluation.completions import Backend, Completion
 from finetune.evaluation.predictions import artefact_digest, generation_settings
 from finetune.inference.answers import FIELD, Answer, answer_of, output_line
 from finetune.inference.artefacts import choose, shown_path
