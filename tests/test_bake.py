@@ -39,8 +39,8 @@ GITHUB = {
 STEPS = {
     "01_validate_data.py", "02_convert_format.py", "03_train.py", "04_evaluate.py", "05_merge_adapter.py",
     "06_convert_gguf.py", "07_verify_export.py", "08_upload_hf.py", "checklist.py",
-    "_start.py", "chat.py", "fetch_tokenizer.py", "github.py", "import_data.py", "predict.py", "setup_github.py",
-    "summary.py", "try_model.py", "use_model.py",
+    "_start.py", "chat.py", "fetch_base.py", "fetch_tokenizer.py", "github.py", "import_data.py", "predict.py",
+    "setup_github.py", "summary.py", "try_model.py", "use_model.py",
 }  # fmt: skip
 CODE = ("finetune", "tests")
 """Folders whose files are the template's own, one for one; every other file is named above."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import _start  # noqa: F401 (first: it finds finetune)
 import typer
 
 from finetune.console import run

@@ -117,12 +117,14 @@ def test_a_missing_extra_is_named_with_the_command_that_installs_it(
     assert guarded(ours) == 70 and "E999" in capsys.readouterr().err
 
 
+ASKED = {"import_data.py": ["rows.csv"], "use_model.py": ["owner/name"]}
+"""What a script does not start without."""
 WRONG = [script for script in SCRIPTS if script.name != "github.py"]
 
 
 @pytest.mark.parametrize("script", WRONG, ids=lambda path: path.name)
 def test_a_wrong_folder_is_said_and_nothing_written(script: Path, tmp_path: Path) -> None:
-    done = run(sys.executable, script, cwd=tmp_path)
+    done = run(sys.executable, script, *ASKED.get(script.name, ()), cwd=tmp_path)
     assert done.returncode == 2
     assert f"E247 no task repository here: {tmp_path} has no task_definition.yaml" in done.stderr
     assert "--project" in done.stderr and list(tmp_path.iterdir()) == []

@@ -93,10 +93,8 @@ def convert(project: Project, force: bool = False) -> int:
 
 def _source(project: Project) -> _Source:
     """The merged model, after checking that it is whole, up to date, and that nothing in it can run code."""
-    from finetune.training.base_model import resolve_base
-
     folder = project.paths.merged
-    manifest = require_merged(project, resolve_base(project))
+    manifest = require_merged(project)
     generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     digest = provenance.digest(manifest["outputs"])
