@@ -21,7 +21,7 @@ from exporting import project_after
 
 import finetune
 from finetune.config.project import Project
-from finetune.errors import MODEL_FAULT, ModelFault
+from finetune.errors import MODEL_FAULT, FinetuneError, ModelFault
 from finetune.evaluation import llama_runtime
 from finetune.evaluation.backends import gguf_path
 from finetune.evaluation.llama_backend import LlamaCppBackend
@@ -211,6 +211,19 @@ def test_amx_kernels_that_compute_wrong_numbers_are_not_used(
     assert found.note == "extra buffer types off: this CPU's AMX kernels computed wrong numbers"
 
 
+def test_kernels_that_cannot_be_proven_are_not_used(amx: None, dying: Callable[..., Path]) -> None:
+    dying("load", "raise ValueError('of another form')")
+    assert "not proven (llama.cpp cannot load tiny.gguf: of another form)" in llama_runtime.extra_buffers().note
+
+
+def test_a_missing_package_is_said_with_the_command_that_installs_it(
+    project: Project, dying: Callable[..., Path]
+) -> None:
+    dying("start", "sys.modules['llama_cpp'] = None")
+    with pytest.raises(FinetuneError, match=r'E520 .*Fix: run pip install -e "\.\[export\]"'):
+        answers(project)
+
+
 def test_without_amx_and_by_the_switch_nothing_is_tried(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(llama_runtime, "prove", lambda: pytest.fail("tried"))
     monkeypatch.setattr(llama_runtime, "CPUINFO", tmp_path / "missing")
@@ -294,13 +307,13 @@ def test_the_documented_lines_switch_extra_buffer_types_off(tmp_path: Path) -> N
     path = llama_runtime.write_tiny_gguf(tmp_path / "tiny.gguf")
     use = f"import llama_cpp\nllama = llama_cpp.Llama({str(path)!r}, n_ctx=64, verbose=False)\n"
     use += "llama.eval([1, 2, 3])\nprint(llama.model_params.use_extra_bufts)\n"
-    done = subprocess.run([sys.executable, "-c", snippet + use], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", snippet + use], capture_output=True, text=True, timeout=600)
     assert done.stdout.strip() == "False", done.stderr
 
 
 def test_what_the_runtime_was_built_with_is_printed() -> None:
     command = [sys.executable, "-m", "finetune.evaluation.llama_runtime"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0 and done.stdout == ""
     found = dict(re.findall(r"^(\w+) {2,}(.+)$", done.stderr, re.MULTILINE))
     assert list(found) == ["package", "compiler", "instructions", "AMX", "proof"]
@@ -324,7 +337,7 @@ def verify(project: Project, pythonpath: str, **variables: str) -> subprocess.Co
     """scripts/07_verify_export.py as a user starts it."""
     command = [sys.executable, str(ROOT / "scripts" / "07_verify_export.py"), "--project", str(project.paths.root)]
     environment = os.environ | {"PYTHONPATH": f"{pythonpath}{os.pathsep}{ROOT}", "COLUMNS": "200"} | variables
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
 
 
 def test_step_07_with_amx_forced_wrong_ends_well_and_says_so(exported: Project, tmp_path: Path) -> None:
@@ -347,8 +360,6 @@ def test_step_07_with_amx_forced_wrong_ends_well_and_says_so(exported: Project, 
     # The answers are kept, and so is how they were made, on whatever machine the step runs next.
     done = verify(exported, native_shim.write(tmp_path / "shim", "decode", "pass"))
     assert done.returncode == 0 and line in done.stderr
-    done = verify(exported, native_shim.write(tmp_path / "shim", "decode", "pass"), LLM_FT_EXTRA_BUFFERS="on")
-    assert done.returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -383,6 +394,6 @@ def test_ctrl_c_ends_llama_cpp_and_the_step_says_75(exported: Project, tmp_path:
             pass
         time.sleep(0.5)
         os.killpg(step.pid, signal.SIGINT)  # as a terminal does: to the step and to llama.cpp
-        _, said = step.communicate(timeout=60)
+        _, said = step.communicate(timeout=300)
     assert step.returncode == 75 and "E975 interrupted" in said, said
     assert "Traceback" not in said and is_gone(int(json.loads(mark.read_text())))
