@@ -28,6 +28,8 @@ from finetune.errors import BAD_INPUT, OK, FinetuneError, Problems
 FORMAT_VERSION = 2
 """Raised when the same raw data would convert to other bytes."""
 STEP = "02_convert_format"
+DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.private")
+"""Keys that are always said when they are left to their defaults."""
 _MADE_FROM = {
     "raw": "data/raw", "task": "task_definition.yaml", "splits": "splits in configs/benchmark_config.yaml",
     "format": "this version of the code",
@@ -209,20 +211,14 @@ def _balance(project: Project, plan: Plan, train: Path) -> dict[str, Any]:
 
 
 def _show_derived(project: Project) -> None:
-    """What task_definition.yaml leaves to its rules: one line, however much it is."""
-    if not project.derived:
-        return
-    listed = ", ".join(f"{key}={_short(value)}" for key, value in project.derived.items())
-    say(f"task_definition.yaml leaves these to their defaults (docs/reference.md): {listed}")
-
-
-def _short(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + ", ".join(map(str, value)) + "]"
-    if isinstance(value, str):
-        text = " ".join(value.split())
-        return repr(text if len(text) <= 40 else text[:39] + "…") if " " in text or len(text) > 40 else text
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    """How much task_definition.yaml leaves to its rules, and what of it a release depends on, in one line."""
+    derived = project.derived
+    if derived:
+        weighty = ", ".join(f"{key}={derived[key]}" for key in DECIDING if key in derived).replace("True", "true")
+        say(
+            f"task_definition.yaml leaves {len(derived)} {'key' if len(derived) == 1 else 'keys'} to the defaults of "
+            "docs/reference.md" + (f", among them {weighty}" if weighty else "")
+        )
 
 
 def _show(report: dict[str, Any]) -> None:
