@@ -352,7 +352,7 @@ def test_step_07_with_amx_forced_wrong_ends_well_and_says_so(exported: Project, 
         assert rows[name]["passed"] and rows[name]["runtime"]["note"] == note
         assert rows[name]["runtime"]["extra_buffers"] is False
     assert "runtime" not in rows["merged"]
-    line = f"f16, Q8_0, Q4_K_M were run with {note}."
+    line = f"f16, Q8_0, Q4_K_M ran with {note}."
     assert line in done.stderr
     assert line in exported.paths.report_md.read_text(encoding="utf-8")
     assert line.replace("'", "&#39;") in exported.paths.report_html.read_text(encoding="utf-8")

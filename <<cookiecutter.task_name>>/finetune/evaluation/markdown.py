@@ -94,7 +94,7 @@ def runtime_notes(artefacts: Iterable[dict[str, Any]]) -> list[str]:
     for row in artefacts:
         if note := (row.get("runtime") or {}).get("note"):
             names.setdefault(str(note), []).append(str(row.get("name")))
-    return [f"{', '.join(files)} were run with {note}." for note, files in names.items()]
+    return [f"{', '.join(files)} ran with {note}." for note, files in names.items()]
 
 
 def _metrics(report: dict[str, Any]) -> list[str]:
