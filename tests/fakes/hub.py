@@ -19,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from . import hub_pages  # noqa: F401  (registers its route)
 from .hub_api import Reply, Request, dispatch, query_of
 from .hub_store import Fault, Hub
 

@@ -16,7 +16,7 @@ import yaml
 
 from .hub_store import LARGE_BYTES, LARGE_SUFFIXES, ApiError, Hub, Identity, StoredFile
 
-_FRONT = re.compile(r"---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
+FRONT = re.compile(r"---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 MODEL = r"/api/models/(?P<repo>[^/]+/[^/]+)"
 
 
@@ -129,29 +129,6 @@ def may_write(hub: Hub, request: Request, repo: str) -> dict[str, Any]:
     return {}
 
 
-@route("GET", f"{MODEL}(?:/revision/(?P<revision>[^/]+))?")
-def repo_info(hub: Hub, request: Request, repo: str, revision: str = "main") -> Reply | dict[str, Any]:
-    if repo in hub.renamed:
-        rest = request.path.partition(repo)[2]
-        return Reply({}, 307, {"Location": f"/api/models/{hub.renamed[repo]}{rest}"})
-    found = hub.readable(request.authorization, repo)
-    sha = found.resolve(revision)
-    files = found.commits[sha].files
-    siblings = [
-        {"rfilename": path, **({"size": file.size} if "blobs" in request.query else {})}
-        for path, file in sorted(files.items())
-    ]  # fmt: skip
-    info: dict[str, Any] = {
-        "_id": "0" * 24, "id": repo, "modelId": repo, "sha": sha, "private": found.private,
-        "gated": found.gated or False, "disabled": False, "downloads": 0, "likes": 0, "tags": [], "siblings": siblings,
-    }  # fmt: skip
-    if "README.md" in files and (front := _FRONT.match(hub.read(repo, "README.md", sha).decode())):
-        info["cardData"] = yaml.safe_load(front[1])
-    if found.parameters:
-        info["safetensors"] = {"parameters": found.parameters, "total": sum(found.parameters.values())}
-    return info
-
-
 @route("GET", f"{MODEL}/refs")
 def refs(hub: Hub, request: Request, repo: str) -> dict[str, Any]:
     found = hub.repo(repo)
@@ -196,7 +173,7 @@ def download(hub: Hub, request: Request, repo: str, revision: str, path: str) ->
 @route("POST", "/api/validate-yaml")
 def validate_card(hub: Hub, request: Request) -> Reply | dict[str, Any]:
     """The check that `create_commit` runs on README.md before it uploads anything."""
-    front = _FRONT.match(request.json()["content"])
+    front = FRONT.match(request.json()["content"])
     if not front:
         return {"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]}
     try:
