@@ -251,3 +251,12 @@ def test_the_commands_end_with_2_and_no_traceback(merged: Project, capfd: pytest
     assert run(merge, project=merged.paths.root) == 2
     said = capfd.readouterr().err
     assert said.count("E502") == 2 and "E999" not in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("step", [merge, convert])
+def test_what_is_missing_is_said_before_the_hub_is_asked(
+    make_project: Make, monkeypatch: pytest.MonkeyPatch, step: Callable[[Project], int]
+) -> None:
+    monkeypatch.setattr("finetune.training.base_model.resolve_base", lambda _: pytest.fail("the Hub was asked"))
+    with pytest.raises(FinetuneError, match=r"E501 no adapter.*03_train|E504 no merged model.*05_merge"):
+        step(make_project())

@@ -6,16 +6,13 @@ that is outdated with the command that makes it anew.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.export.merge import merge_inputs
 from finetune.export.safety import refuse_code
-
-if TYPE_CHECKING:
-    from finetune.training.base_model import BaseModel
 
 _CHANGED = {
     "adapter": "the adapter", "base": "the base model", "max_new_tokens": "output.max_new_tokens",
@@ -24,13 +21,14 @@ _CHANGED = {
 }  # fmt: skip
 
 
-def require_merged(project: Project, base: BaseModel) -> dict[str, Any]:
+def require_merged(project: Project) -> dict[str, Any]:
     """The manifest of a merged model that is whole and made from the adapter and base that lie here.
 
     Raises FinetuneError: E504 for none, E510 for one that carries code, E505 for changed files, E311 for an outdated
     one, and what `require_adapter` raises for the adapter before it.
     """
     from finetune.training.adapter import require_adapter
+    from finetune.training.base_model import resolve_base
 
     folder, redo = project.paths.merged, "run scripts/05_merge_adapter.py"
     shown = project.paths.relative(folder)
@@ -40,6 +38,7 @@ def require_merged(project: Project, base: BaseModel) -> dict[str, Any]:
     refuse_code(folder, shown)
     if faults := provenance.faults(folder / provenance.MANIFEST):
         raise FinetuneError(f"{shown} is not as the merge left it: {'; '.join(faults)}", f"{redo} --force", "E505")
+    base = resolve_base(project)  # last: it may have to be downloaded
     require_adapter(project, base)
     _require_same(shown, manifest["inputs"], merge_inputs(project, base), redo, "E311")
     return manifest
@@ -53,7 +52,8 @@ def require_gguf(project: Project, inputs: dict[str, str]) -> None:
     if manifest is None:
         raise FinetuneError(f"no finished GGUF files in {shown}", f"{redo} first", "E316")
     _require_same(shown, manifest["inputs"], inputs, redo, "E312")
-    if faults := provenance.faults(folder / provenance.MANIFEST):
+    # By size only: each file's bytes are named beside its predictions, and compared before it is published.
+    if faults := provenance.faults(folder / provenance.MANIFEST, hashed=False):
         raise FinetuneError(f"{shown} is not as it was made: {'; '.join(faults)}", redo, "E316")
 
 
