@@ -205,6 +205,14 @@ def test_a_broken_adapter_is_named_by_every_step_that_would_load_it(
             assert failure.value.code == "E502"
 
 
+def test_an_adapter_brought_from_elsewhere_is_known_by_its_format(merged: Project) -> None:
+    (merged.paths.adapter / provenance.MANIFEST).unlink()
+    backends.open_backend(merged, "adapter").close()
+    cut_off(merged.paths.adapter / "adapter_model.safetensors")
+    with pytest.raises(FinetuneError, match=r"E502 models/adapter cannot be loaded: adapter_model.safetensors has"):
+        backends.open_backend(merged, "adapter")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 @pytest.mark.parametrize(("damage", "said"), [*DAMAGE, (garbage, "is no")])
 def test_a_broken_model_folder_is_named_before_it_is_loaded(
