@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +103,34 @@ def test_an_unreachable_hub_is_asked_once_where_a_package_stands_in(
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
         assert resolve_base(on_the_hub(make_project, SMOL)).source == "package"
     assert unpacked == [SMOL] and "Retrying" not in caplog.text + capsys.readouterr().err
+
+
+def test_an_unreachable_hub_is_said_at_once_and_without_the_client_s_own_words(
+    make_project: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from huggingface_hub import constants
+
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
+        with pytest.raises(StorageFault, match=r"E972 cannot reach the Hub for acme/model\. Fix: .*HTTPS_PROXY"):
+            resolve_base(on_the_hub(make_project, "acme/model"))
+    assert "Retrying" not in caplog.text
+
+
+@pytest.mark.usefixtures("offline")
+def test_a_download_that_was_cut_short_is_not_taken_for_the_model(
+    make_project: Make, tmp_path: Path, tiny_base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cached = tmp_path / "cache" / "models--acme--model" / "snapshots" / COMMIT
+    shutil.copytree(tiny_base, cached)
+    assert resolve_base(on_the_hub(make_project, "acme/model")).path == cached
+    (cached / "model.safetensors").unlink()  # the client names a folder as soon as a download has begun
+    with pytest.raises(StorageFault, match="E972"):
+        resolve_base(on_the_hub(make_project, "acme/model"))
+    assert "acme/model was downloaded in part only" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("offline", "unpacked")

@@ -131,7 +131,7 @@ def test_python_snippets_compile_and_carry_the_exact_system_prompt(project: Proj
 def test_usage_names_repository_tag_and_settings(project: Project) -> None:
     found = cards(project)
     assert "ollama run hf.co/acme/small-gguf:Q8_0" in found["gguf"]
-    assert "vllm serve acme/small --revision v1.2.3 --max-model-len 512" in found["merged"]
+    assert "vllm serve acme/small --revision v1.2.3 --max-model-len 768" in found["merged"]
     assert f"revision={'a' * 40!r}" in found["adapter"]
     assert all("do_sample=False" in found[kind] and "max_new_tokens=8" in found[kind] for kind in ("adapter", "merged"))
 

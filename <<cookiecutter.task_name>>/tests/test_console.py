@@ -65,7 +65,7 @@ FAILURES = [
     (PermissionError(errno.EACCES, "Permission denied", "/x"), 74, "E974 Permission denied (/x)"),
     (ConnectionError("the server\nhung up"), 74, "E974 the server hung up"),
     (TimeoutError(), 74, "E974 TimeoutError"),
-    (KeyboardInterrupt(), 75, "E975 stopped by Ctrl-C. Fix: run it again"),
+    (KeyboardInterrupt(), 75, "E975 stopped by Ctrl-C. Fix: run the same command again: it starts over"),
     (MemoryError(), 70, "E971 the machine ran out of memory"),
     (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 70, "E971 the device ran out of memory"),
     (wrong(OSError(errno.ENOSPC, "No space left")), 74, "E974 no space left on the device"),

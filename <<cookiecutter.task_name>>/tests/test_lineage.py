@@ -205,6 +205,14 @@ def test_a_broken_adapter_is_named_by_every_step_that_would_load_it(
             assert failure.value.code == "E502"
 
 
+def test_an_adapter_brought_from_elsewhere_is_known_by_its_format(merged: Project) -> None:
+    (merged.paths.adapter / provenance.MANIFEST).unlink()
+    backends.open_backend(merged, "adapter").close()
+    cut_off(merged.paths.adapter / "adapter_model.safetensors")
+    with pytest.raises(FinetuneError, match=r"E502 models/adapter cannot be loaded: adapter_model.safetensors has"):
+        backends.open_backend(merged, "adapter")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
 @pytest.mark.parametrize(("damage", "said"), [*DAMAGE, (garbage, "is no")])
 def test_a_broken_model_folder_is_named_before_it_is_loaded(
@@ -251,3 +259,12 @@ def test_the_commands_end_with_2_and_no_traceback(merged: Project, capfd: pytest
     assert run(merge, project=merged.paths.root) == 2
     said = capfd.readouterr().err
     assert said.count("E502") == 2 and "E999" not in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("step", [merge, convert])
+def test_what_is_missing_is_said_before_the_hub_is_asked(
+    make_project: Make, monkeypatch: pytest.MonkeyPatch, step: Callable[[Project], int]
+) -> None:
+    monkeypatch.setattr("finetune.training.base_model.resolve_base", lambda _: pytest.fail("the Hub was asked"))
+    with pytest.raises(FinetuneError, match=r"E501 no adapter.*03_train|E504 no merged model.*05_merge"):
+        step(make_project())

@@ -153,9 +153,9 @@ def test_files_for_ollama_carry_the_measured_decoding(
     assert named["TEMPLATE"] == (folder / "template").read_text(encoding="utf-8")
     parameters = json.loads((folder / "params").read_text(encoding="utf-8"))
     assert parameters["temperature"] == 0 and parameters["repeat_penalty"] == 1
-    assert parameters["num_ctx"] == 512 and parameters["num_predict"] == 8
+    assert parameters["num_ctx"] == 768 and parameters["num_predict"] == 8
     assert parameters["stop"] == ["<|im_end|>"]
-    assert ("PARAMETER stop", "<|im_end|>") in commands and ("PARAMETER num_ctx", "512") in commands
+    assert ("PARAMETER stop", "<|im_end|>") in commands and ("PARAMETER num_ctx", "768") in commands
     messages = prompt_messages(project.task, "where is my parcel")
     expected = prompt_text(load_tokenizer(resolve_base(project)), messages, {})
     assert execute(named["TEMPLATE"], messages) == expected

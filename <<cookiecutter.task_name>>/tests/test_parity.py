@@ -10,6 +10,7 @@ import pytest
 from exporting import QUANTISATIONS, project_after, rewrite_gguf_template
 
 from finetune.config.project import Project
+from finetune.data.stage import convert
 from finetune.errors import OK, FinetuneError, GateFailed
 from finetune.evaluation.baselines import zero_shot
 from finetune.evaluation.completions import Completion
@@ -94,7 +95,8 @@ def test_prompt_ids_of_the_gguf_are_those_of_training(exported: Project) -> None
 def test_drop_beyond_the_tolerance_fails_after_the_report_is_written(
     exported: Project, make_project: Callable[..., Project]
 ) -> None:
-    strict = make_project(root=exported.paths.root, benchmark={"tolerances": {"merged": 0.05}})
+    benchmark = {"quantisations": list(QUANTISATIONS), "tolerances": {"merged": 0.05, "Q4_K_M": 1.0}}
+    strict = make_project(root=exported.paths.root, benchmark=benchmark)
     evaluate(strict, Oracle(strict))
     with pytest.raises(GateFailed, match=r"E760 .*merged \(-\d\.\d+ against a tolerance of 0\.05\)") as failure:
         verify(strict)
@@ -161,7 +163,8 @@ def test_missing_report_and_artefact_name_their_steps(exported: Project) -> None
 
 def test_report_about_another_test_set_is_refused(exported: Project) -> None:
     evaluate(exported)
-    with open(exported.paths.test, "a", encoding="utf-8") as file:
-        file.write("\n")
+    with open(exported.paths.raw / "rows.jsonl", "a", encoding="utf-8") as file:
+        file.writelines(f'{{"input": "question {n} about an invoice", "label": "billing"}}\n' for n in range(20))
+    assert convert(exported) == OK
     with pytest.raises(FinetuneError, match="E507"):
         verify(exported)

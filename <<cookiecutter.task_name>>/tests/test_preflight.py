@@ -8,15 +8,16 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig
+from transformers import AutoConfig, LlamaConfig
 
+from finetune.config.benchmark import SIZES
 from finetune.config.project import Project
 from finetune.data.stage import convert
 from finetune.errors import BadInput, FinetuneError
 from finetune.training import preflight as subject
 from finetune.training import trainer
 from finetune.training.base_model import resolve_base
-from finetune.training.preflight import GIB, estimate, preflight, require_device
+from finetune.training.preflight import GIB, estimate, export_bytes, parameter_count, preflight, require_device
 
 Make = Callable[..., Project]
 MODEL = LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, num_hidden_layers=30)
@@ -135,6 +136,24 @@ def test_c28_a_longer_row_than_the_model_was_trained_for_is_an_error(
     with pytest.raises(BadInput) as failure:
         check(make_project(training={"max_length": 2049}, benchmark=context))
     assert [(p.code, p.key) for p in failure.value.problems.errors] == [("E226", "max_length")]
+
+
+def test_disk_for_the_merged_model_and_its_files_is_said_before_training(
+    make_project: Make, machine: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    project = make_project(base=True)
+    config = AutoConfig.from_pretrained(resolve_base(project).path)
+    needed = export_bytes(project, config)  # merged, f16 and Q8_0
+    assert needed == int(2 * parameter_count(config) * (1 + 1 + SIZES["Q8_0"]))
+    machine(disk=needed // 2)
+    check(project)
+    assert "W332 steps 05 and 06 will need about 0.0 GiB of disk" in capsys.readouterr().err
+    machine(disk=2 * needed + GIB)
+    check(project)
+    assert "W332" not in capsys.readouterr().err
+    project.paths.merged.mkdir(parents=True)
+    project.paths.gguf.mkdir(parents=True)
+    assert export_bytes(project, config) == 0
 
 
 PLANNED = {"resources": {"preset": "24GB-4B-LoRA", "gpu_memory_gb": 24}}

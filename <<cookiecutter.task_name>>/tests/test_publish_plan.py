@@ -17,7 +17,7 @@ from finetune.evaluation.report import read_report
 from finetune.hub import publish as publishing
 from finetune.hub.checks import check_release
 from finetune.hub.plan import resolve_version
-from finetune.hub.publish import publish
+from finetune.hub.publish import PLACEHOLDER, publish
 from finetune.provenance import sha256, write_json
 
 Change = Callable[[Project], None]
@@ -199,6 +199,17 @@ def test_smoke_is_never_uploaded(finished: Path) -> None:
     write_json(finished / "configs" / "smoke_config.yaml", {"training": {}})
     with pytest.raises(FinetuneError, match="E816"):
         publish(load_project(finished, smoke=True), version="1.0.0")
+
+
+def test_the_placeholder_of_the_template_is_no_namespace(project: Project, capsys: pytest.CaptureFixture[str]) -> None:
+    text = project.paths.task_definition.read_text(encoding="utf-8").replace("acme", PLACEHOLDER)
+    project.paths.task_definition.write_text(text, encoding="utf-8")
+    placeholder = load_project(project.paths.root)
+    assert publish(placeholder, version="1.0.0") == 2
+    said = capsys.readouterr().err
+    assert "task_definition.yaml: hub.namespace: E331 the models would go to your-namespace" in said
+    assert publish(placeholder, version="1.0.0", dry_run=True) == 0
+    assert "W331" in capsys.readouterr().err
 
 
 def test_version_comes_from_the_option_then_from_the_tag(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -122,11 +122,11 @@ def open_backend(project: Project, artefact: str) -> Backend:
         _require_whole_merged(project)
         return TransformersBackend(artefact, None, model_dir=path, project=project)
     if artefact in (ZERO_SHOT, ADAPTER):
-        from finetune.training.adapter import read_whole_adapter
+        from finetune.training.adapter import require_loadable
         from finetune.training.base_model import resolve_base
 
         if artefact == ADAPTER:
-            read_whole_adapter(project)
+            require_loadable(project)
         return TransformersBackend(artefact, resolve_base(project), adapter_dir=path, project=project)
     from finetune.evaluation.llama_backend import LlamaCppBackend
 

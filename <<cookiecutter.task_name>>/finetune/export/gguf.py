@@ -15,6 +15,7 @@ from typing import Any
 
 from finetune import provenance
 from finetune.child_process import import_paths
+from finetune.config.benchmark import FLOATS, SIZES
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK
@@ -26,15 +27,6 @@ from finetune.export.llama_cpp_source import find_converter, runtime_version
 from finetune.export.safety import require_space
 from finetune.interrupts import rerun
 from finetune.threads import limit
-
-FLOATS = ("f32", "bf16", "f16")
-"""What the converter writes; the others are quantised from the first of these that is there."""
-
-SIZES = {
-    "f32": 2.0, "f16": 1.0, "bf16": 1.0, "Q8_0": 0.54, "Q6_K": 0.42, "Q5_K_M": 0.37, "Q4_K_M": 0.32, "Q4_0": 0.3,
-    "Q3_K_M": 0.26, "Q2_K": 0.22,
-}  # fmt: skip
-"""Rough size of a file against the 16-bit model, for progress and disk space."""
 
 DEFAULTS = ("Q4_K_M", "Q8_0")
 """The quantisation that Ollama gets when nothing is said, in this order of preference."""

@@ -36,11 +36,12 @@ def merge(project: Project, force: bool = False) -> int:
     Raises FinetuneError for a missing, changed, foreign or outdated adapter (E501, E502, E503, E310), for a broken base
     (E314), and ModelFault (E771) for a weight that is not finite.
     """
-    from finetune.training.adapter import require_adapter
+    from finetune.training.adapter import read_whole_adapter, require_adapter
     from finetune.training.base_model import resolve_base
     from finetune.training.model_files import require_whole_base
 
     paths = project.paths
+    read_whole_adapter(project)  # before the base model, which may have to be downloaded
     base = resolve_base(project)
     require_whole_base(base)
     require_adapter(project, base)

@@ -99,7 +99,8 @@ def resolve_version(project: Project, asked: str | None, dry_run: bool) -> str:
     tag = os.environ.get("GITHUB_REF_NAME") if os.environ.get("GITHUB_REF_TYPE") == "tag" else None
     value = asked or tag or ((project.task.released_version or "0.0.0") if dry_run else None)
     if not value:
-        raise FinetuneError("no version to publish", "pass --version 1.0.0, or run on a tag v1.0.0", "E817")
+        fix = "pass --version 1.0.0 (make upload FLAGS='--version 1.0.0')"
+        raise FinetuneError("no version to publish", fix, "E817")
     found = _VERSION.fullmatch(value)
     if not found:
         raise FinetuneError(f"{value[:40]!r} is no version", "write it as 1.2.3", "E817")

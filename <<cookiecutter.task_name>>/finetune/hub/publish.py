@@ -24,6 +24,7 @@ from finetune.interrupts import rerun
 from finetune.provenance import write_json, write_text
 
 Report = dict[str, Any]
+PLACEHOLDER = "your-namespace"
 
 
 @rerun("it finishes what is not published yet")
@@ -41,6 +42,7 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
         raise FinetuneError("a smoke run is never published", fix, "E816")
     version = resolve_version(project, version, dry_run)
     report, problems = read_report(project), Problems()
+    _check_namespace(project, dry_run, problems)
     measured = check_release(project, report, problems)
     codes = {problem.code for problem in problems.errors}
     # A smoke model is too small to pass the gates; its cards can still be looked at.
@@ -65,6 +67,18 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
     for repository in receipts["repositories"]:
         say(f"published {repository['url']}")
     return OK
+
+
+def _check_namespace(project: Project, dry_run: bool, problems: Problems) -> None:
+    """The template's answer for a namespace is nobody's; a dry run shows its plan all the same."""
+    hub = project.task.hub
+    if PLACEHOLDER in (hub.namespace, *(repo.split("/")[0] for repo in (hub.adapter, hub.gguf, hub.merged))):
+        problems.add(
+            project.paths.relative(project.paths.task_definition), "W331" if dry_run else "E331",
+            f"the models would go to {PLACEHOLDER}, which is a placeholder",
+            "write your Hugging Face user or organisation into hub: namespace, adapter, gguf and merged",
+            key="hub.namespace",
+        )  # fmt: skip
 
 
 def _write_cards(project: Project, version: str, report: Report, measured: dict[str, Measured]) -> dict[str, Path]:

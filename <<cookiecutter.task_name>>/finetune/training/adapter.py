@@ -9,11 +9,13 @@ from finetune import __version__, provenance
 from finetune.config.project import Project
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
+from finetune.training.model_files import safetensors_fault
 
 if TYPE_CHECKING:
     from finetune.training.base_model import BaseModel
 
 REDO = "run scripts/03_train.py"
+WEIGHTS = "adapter_model.safetensors"
 _MEANS = {
     "train": "the training rows", "valid": "the validation rows", "config": "configs/training_config.yaml",
     "base": "the base model", "code": "the version of this repository's code",
@@ -56,6 +58,21 @@ def read_whole_adapter(project: Project) -> dict[str, Any]:
     if faults := provenance.faults(folder / provenance.MANIFEST):
         raise FinetuneError(f"{shown} is not as training left it: {'; '.join(faults)}", f"{REDO} --force", "E502")
     return manifest
+
+
+def require_loadable(project: Project) -> None:
+    """For whoever only asks the adapter: whole by its manifest, or, brought from elsewhere without one, by its format.
+
+    Raises FinetuneError (E502) naming each file that is missing, cut off or changed.
+    """
+    folder = project.paths.adapter
+    if (folder / provenance.MANIFEST).is_file():
+        read_whole_adapter(project)
+    elif fault := safetensors_fault(folder / WEIGHTS):
+        shown = project.paths.relative(folder)
+        raise FinetuneError(
+            f"{shown} cannot be loaded: {WEIGHTS} {fault}", f"{REDO} --force, or fetch it again", "E502"
+        )
 
 
 def require_base(project: Project, manifest: dict[str, Any], base: BaseModel) -> None:

@@ -30,6 +30,7 @@ logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 _PATTERNS = ["*.json", "*.safetensors", "*.jinja", "tokenizer.model", "*.txt"]
 _HUB_PROBE_SECONDS = 5
+_NETWORK = "check the network (a proxy: HTTPS_PROXY, a mirror: HF_ENDPOINT) and run again"
 
 
 @dataclass(frozen=True)
@@ -148,8 +149,8 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
     unreachable = f"cannot reach the Hub for {model_id}"
     if constants.HF_HUB_OFFLINE:
         raise StorageFault(unreachable, "unset HF_HUB_OFFLINE or download the model first", code="E972")
-    if model_id in PACKAGED and not _hub_answers(model_id, revision):
-        raise StorageFault(unreachable, "check the network and run again", code="E972")
+    if not _hub_answers(model_id, revision):
+        raise StorageFault(unreachable, _NETWORK, code="E972")
     try:
         return snapshot_download(
             model_id, revision=revision, allow_patterns=patterns, local_dir=folder, etag_timeout=_HUB_PROBE_SECONDS
@@ -160,8 +161,7 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         fix = "check base_model.id and base_model.revision; a private model needs HF_TOKEN"
         raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E973") from None
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
-        fix = "check the network and run again"
-        raise StorageFault(f"{unreachable} ({type(error).__name__})", fix, code="E972") from None
+        raise StorageFault(f"{unreachable} ({type(error).__name__})", _NETWORK, code="E972") from None
 
 
 def gated_fault(model_id: str, status: int) -> StorageFault:
@@ -182,7 +182,7 @@ def gated_fault(model_id: str, status: int) -> StorageFault:
 
 
 def _hub_answers(model_id: str, revision: str) -> bool:
-    """Ask once, briefly: the download itself tries for half a minute, too long where a package stands in."""
+    """Ask once, briefly: the download itself tries for half a minute, and prints what it thinks of each try."""
     import httpx2
     from huggingface_hub import HfApi, errors
 

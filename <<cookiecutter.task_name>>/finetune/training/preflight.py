@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from finetune.config.benchmark import FLOATS, SIZES
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import FinetuneError, Problems
@@ -46,11 +47,28 @@ def estimate(
     """
     text = config.get_text_config()
     hidden, layers, inner = text.hidden_size, text.num_hidden_layers, text.intermediate_size
-    parameters = text.vocab_size * hidden + layers * (4 * hidden * hidden + 3 * hidden * inner)
+    parameters = parameter_count(config)
     weights = int(parameters * (0.6 if project.training.method == "qlora" else dtype_bytes))
     lora = project.training.lora.r * layers * (4 * 2 * hidden + 3 * (hidden + inner))
     activations = int(34 * hidden * layers * tokens * (0.1 if checkpointing else 1.0) * dtype_bytes / 2)
     return Estimate(weights, 16 * lora, activations, 3 * 4 * (tokens // 3) * text.vocab_size)
+
+
+def parameter_count(config: PretrainedConfig) -> int:
+    """Weights of a decoder of this configuration: embeddings, and attention and feed-forward layers."""
+    text = config.get_text_config()
+    hidden, inner = text.hidden_size, text.intermediate_size
+    return text.vocab_size * hidden + text.num_hidden_layers * (4 * hidden * hidden + 3 * hidden * inner)
+
+
+def export_bytes(project: Project, config: PretrainedConfig) -> int:
+    """Bytes that steps 05 and 06 will write: the merged model in 16 bits and every GGUF file; 0 once they are there."""
+    made = project.benchmark.quantisations
+    source = 0.0 if any(name in FLOATS for name in made) else SIZES["f16"]  # made for the others, removed in the end
+    share = (0.0 if project.paths.merged.is_dir() else 1.0) + (
+        0.0 if project.paths.gguf.is_dir() else source + sum(SIZES[name] for name in made)
+    )
+    return int(2 * parameter_count(config) * share)
 
 
 def preflight(
@@ -88,6 +106,13 @@ def preflight(
     lines.append((disk >= disk_need, f"disk about {disk_need / GIB:.2f} GiB of {disk / GIB:.1f} GiB free"))
     if disk < disk_need:
         problems.add(shown, "E243", f"{disk_need / GIB:.2f} GiB of disk needed for checkpoints", "free space")
+    later = export_bytes(project, config)
+    if disk >= disk_need and disk < disk_need + later:
+        problems.add(
+            project.paths.relative(project.paths.benchmark_config), "W332",
+            f"steps 05 and 06 will need about {later / GIB:.1f} GiB of disk, {(disk - disk_need) / GIB:.1f} are left",
+            "free space before them, or shorten quantisations", key="quantisations",
+        )  # fmt: skip
     if compared := compare_committed(project, base, problems):
         lines.append(compared)
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
