@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import site
 import subprocess
 import sys
 import threading
@@ -46,6 +47,8 @@ def clean_environment(home: str, pythonpath: str) -> dict[str, str]:
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     # CUDA keeps here what it compiled for this GPU, below the home folder unless told otherwise.
     kept.setdefault("CUDA_CACHE_PATH", os.path.expanduser("~/.nv/ComputeCache"))
+    if site.ENABLE_USER_SITE:  # packages of `pip install --user` lie there too
+        kept["PYTHONUSERBASE"] = site.getuserbase()
     return kept | {
         "HOME": home,
         "HF_HOME": home,

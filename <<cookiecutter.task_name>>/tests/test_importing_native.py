@@ -180,6 +180,31 @@ def test_a_reader_that_dies_is_named_with_its_signal(empty, tmp_path, capsys, mo
     assert f"E166 {file}" in said and how in said and "nothing was written" in said
 
 
+def test_a_reader_that_hangs_is_ended_and_says_so(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
+    from finetune.importing import native_reader
+
+    row = '{"rows":[[1,{"text":"a","label":"billing"}]],"done":0.5}'
+    monkeypatch.setattr(native_reader, "_START", f"import time; print({row!r}, flush=True); time.sleep(600)")
+    monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "1")
+    root = empty()
+    assert importing(root, workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 70
+    said = capsys.readouterr().err
+    assert "E177" in said and "no sign of life for 1 seconds" in said and "LLM_FT_SILENCE_SECONDS" in said
+    assert not list((root / "data" / "raw").iterdir())
+
+
+def test_a_reader_sees_no_secret(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
+    from finetune.importing import native_reader
+
+    monkeypatch.setenv("HF_TOKEN", "a")
+    monkeypatch.setenv("GITHUB_TOKEN", "b")
+    look = "import os, sys; sys.exit(f'sees {sorted({\"HF_TOKEN\", \"GITHUB_TOKEN\"} & os.environ.keys())}')"
+    monkeypatch.setattr(native_reader, "_START", look)
+    assert importing(empty(), workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 70
+    said = capsys.readouterr().err
+    assert "E166" in said and "exit code 1 (sees [])" in said
+
+
 def test_a_reader_that_ends_early_is_no_success(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
     from finetune.importing import native_reader
 

@@ -41,7 +41,7 @@ IMPORTABLE = {"a zip archive", "Parquet", "Arrow", "an old Office file"}
 """What of MAGIC scripts/import_data.py may be able to read; a zip archive is also what .xlsx and .ods are."""
 PACKED = {"gzip", "Zstandard", "bzip2", "xz", "a 7-Zip archive", "a RAR archive"}
 _UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp")
-_LFS = b"version https://git-lfs.github.com/spec/"
+LFS = b"version https://git-lfs.github.com/spec/"
 
 
 def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:
@@ -135,7 +135,7 @@ def _is_readable(path: Path, place: str, problems: Problems) -> bool:
 
 
 def refuse_head(head: bytes) -> tuple[str, str, str] | None:
-    if head.startswith(_LFS):
+    if head.startswith(LFS):
         return "E144", "a Git LFS pointer, not the data", "run: git lfs pull"
     if name := kind_of(head):
         return "E145", f"looks like {name}, not JSON Lines", "unpack or convert it to .jsonl"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from finetune.config.task import TaskDefinition
-from finetune.data.raw_files import kind_of
+from finetune.data.raw_files import LFS, kind_of
 from finetune.data.shapes import shape_of
 from finetune.errors import FinetuneError
 from finetune.importing import delimited, json_files, token_files
@@ -66,7 +66,7 @@ def _native(path: Path, name: str, head: bytes, options: Options) -> Source | No
     if kind:
         fix = "unpack it, and import what is inside" if "zip" in kind.lower() or kind in ("xz", "Zstandard") else ""
         raise FinetuneError(f"{name}: {kind}, which is not read", fix or "export it as CSV, JSON or Parquet", "E162")
-    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+    if head.startswith(LFS):
         raise FinetuneError(f"{name}: a Git LFS pointer, not the data", "run: git lfs pull", "E162")
     return None
 
