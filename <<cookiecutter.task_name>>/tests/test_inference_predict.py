@@ -55,6 +55,17 @@ def said(text: str, *, finished: bool = True, confidence: float | None = 0.5) ->
     return Completion(text, 3, 0.1, finished, confidence)
 
 
+@pytest.mark.parametrize("content", [b'{"max_position_embed', b"[]", b""])
+def test_a_broken_base_model_is_named_not_a_traceback(
+    make_project: Callable[..., Any], tmp_path: Path, content: bytes
+) -> None:
+    project = ready(make_project)
+    (project.paths.root / project.training.base_model.id / "config.json").write_bytes(content)
+    (source := tmp_path / "in.jsonl").write_bytes(b'{"input": "where is my parcel"}\n')
+    with pytest.raises(FinetuneError, match=r"E314 .* config\.json is "):
+        predict(project, str(source), str(tmp_path / "out.jsonl"))
+
+
 def test_rows_keep_their_bytes_and_get_the_models_own_answer(
     make_project: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

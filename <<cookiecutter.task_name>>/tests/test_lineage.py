@@ -211,6 +211,10 @@ def test_an_adapter_brought_from_elsewhere_is_known_by_its_format(merged: Projec
     cut_off(merged.paths.adapter / "adapter_model.safetensors")
     with pytest.raises(FinetuneError, match=r"E502 models/adapter cannot be loaded: adapter_model.safetensors has"):
         backends.open_backend(merged, "adapter")
+    cut_off(merged.paths.adapter / "adapter_config.json")
+    both = r"E502 models/adapter cannot be loaded: adapter_config.json is not JSON; adapter_model.safetensors has"
+    with pytest.raises(FinetuneError, match=both):
+        backends.open_backend(merged, "adapter")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])

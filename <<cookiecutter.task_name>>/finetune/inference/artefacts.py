@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from pathlib import Path
 
 from finetune.config.project import Project
@@ -60,12 +59,17 @@ def shown_path(project: Project, artefact: str) -> str:
 
 
 def context(project: Project, artefact: str) -> int | None:
-    """Tokens that prompt and answer may have together; None where the model does not say."""
+    """Tokens that prompt and answer may have together; None where the model does not say.
+
+    A broken config.json says nothing either: `open_backend` names it among all that is broken.
+    """
     if artefact not in TRANSFORMERS:
         return project.benchmark.generation.context
-    values = json.loads((_model_folder(project, artefact) / "config.json").read_text(encoding="utf-8"))
-    values = values.get("text_config") or values
-    limit = values.get("max_position_embeddings")
+    from finetune.training.model_files import read_json
+
+    _, values = read_json(_model_folder(project, artefact) / "config.json")
+    text = values.get("text_config")
+    limit = (text if isinstance(text, dict) and text else values).get("max_position_embeddings")
     return limit if isinstance(limit, int) and limit > 0 else None
 
 

@@ -9,13 +9,13 @@ from finetune import __version__, provenance
 from finetune.config.project import Project
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
-from finetune.training.model_files import safetensors_fault
+from finetune.training.model_files import read_json, safetensors_fault
 
 if TYPE_CHECKING:
     from finetune.training.base_model import BaseModel
 
 REDO = "run scripts/03_train.py"
-WEIGHTS = "adapter_model.safetensors"
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MEANS = {
     "train": "the training rows", "valid": "the validation rows", "config": "configs/training_config.yaml",
     "base": "the base model", "code": "the version of this repository's code",
@@ -51,7 +51,7 @@ def read_whole_adapter(project: Project) -> dict[str, Any]:
     folder = project.paths.adapter
     shown = project.paths.relative(folder)
     manifest = provenance.read_manifest(folder / provenance.MANIFEST)
-    if manifest is None or not (folder / "adapter_config.json").is_file():
+    if manifest is None or not (folder / CONFIG).is_file():
         there = folder.is_dir() and any(folder.iterdir())
         missing = f"{shown} has no manifest of a finished training" if there else f"no adapter in {shown}"
         raise FinetuneError(missing, f"{REDO} first", "E501")
@@ -63,15 +63,17 @@ def read_whole_adapter(project: Project) -> dict[str, Any]:
 def require_loadable(project: Project) -> None:
     """For whoever only asks the adapter: whole by its manifest, or, brought from elsewhere without one, by its format.
 
-    Raises FinetuneError (E502) naming each file that is missing, cut off or changed.
+    Raises FinetuneError (E502) naming each file that is missing, cut off or changed, or E501 for a broken manifest.
     """
     folder = project.paths.adapter
     if (folder / provenance.MANIFEST).is_file():
         read_whole_adapter(project)
-    elif fault := safetensors_fault(folder / WEIGHTS):
+        return
+    faults = {CONFIG: read_json(folder / CONFIG)[0], WEIGHTS: safetensors_fault(folder / WEIGHTS)}
+    if found := [f"{name} {fault}" for name, fault in faults.items() if fault]:
         shown = project.paths.relative(folder)
         raise FinetuneError(
-            f"{shown} cannot be loaded: {WEIGHTS} {fault}", f"{REDO} --force, or fetch it again", "E502"
+            f"{shown} cannot be loaded: {'; '.join(found)}", f"{REDO} --force, or fetch it again", "E502"
         )
 
 

@@ -32,7 +32,7 @@ def faults(folder: Path) -> list[str]:
     index: dict[str, Any] = {}
     for name in _JSON:
         if os.path.lexists(folder / name):
-            fault, content = _read_json(folder / name)
+            fault, content = read_json(folder / name)
             found += [f"{name} {fault}"] if fault else []
             index = content if name == INDEX else index
     shards = index.get("weight_map")
@@ -82,7 +82,8 @@ def safetensors_fault(path: Path) -> str:
     return "" if size == whole else f"has {size:,} of {whole:,} bytes"
 
 
-def _read_json(path: Path) -> tuple[str, dict[str, Any]]:
+def read_json(path: Path) -> tuple[str, dict[str, Any]]:
+    """Why this is no JSON object, or the object; the other of the two is empty."""
     if not path.is_file():
         return ("is a broken link" if path.is_symlink() else "is no file"), {}
     if special := what_it_is(path):
