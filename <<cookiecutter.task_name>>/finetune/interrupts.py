@@ -35,6 +35,11 @@ def name_of(number: int) -> str:
     return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
+def is_ctrl_c(stopped: KeyboardInterrupt) -> bool:
+    """Whether somebody at the keyboard stopped it: only they may be asked whether to go on."""
+    return not isinstance(stopped, Stopped) or stopped.name == name_of(signal.SIGINT)
+
+
 @contextmanager
 def listening(heard: Callable[[int], None]) -> Iterator[None]:
     """Call `heard(number)` for each of SIGNALS while the block runs; does nothing outside of the main thread."""

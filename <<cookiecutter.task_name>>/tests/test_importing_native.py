@@ -198,7 +198,7 @@ def test_a_reader_sees_no_secret(empty, tmp_path, capsys, monkeypatch) -> None: 
 
     monkeypatch.setenv("HF_TOKEN", "a")
     monkeypatch.setenv("GITHUB_TOKEN", "b")
-    look = "import os, sys; sys.exit(f'sees {sorted({\"HF_TOKEN\", \"GITHUB_TOKEN\"} & os.environ.keys())}')"
+    look = 'import os, sys; sys.exit(f\'sees {sorted({"HF_TOKEN", "GITHUB_TOKEN"} & os.environ.keys())}\')'
     monkeypatch.setattr(native_reader, "_START", look)
     assert importing(empty(), workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 70
     said = capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pty
@@ -11,15 +12,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from asking import ready
 
+from finetune.console import run
 from finetune.errors import BadInput, FinetuneError
 from finetune.evaluation.completions import Completion
 from finetune.inference import asking
+from finetune.inference.asking import Asked
+from finetune.inference.chat import chat
 from finetune.inference.trial import try_texts
+from finetune.interrupts import Stopped
 
 ROOT = Path(__file__).parents[1]
 PYTHON = os.path.normpath(sys.executable)  # in the template, what lies between has a name that no shell likes
@@ -236,3 +242,21 @@ def _until(terminal: int, *marks: bytes) -> bytes:
     finally:
         signal.alarm(0)
     return seen
+
+
+@pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True)])
+def test_only_the_keyboard_stops_one_answer_alone(
+    make_project: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    number: int, ends: bool,
+) -> None:  # fmt: skip
+    project, asked = ready(make_project), []
+
+    def ask(model: Asked, texts: list[str]) -> Any:
+        asked.extend(texts)
+        raise Stopped(number)
+
+    monkeypatch.setattr(Asked, "ask", ask)
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(b"one\ntwo\n")))
+    code = run(chat, project=project.paths.root)
+    assert (code, asked) == ((75, ["one"]) if ends else (0, ["one", "two"]))
+    assert ("E975" in capsys.readouterr().err) is ends

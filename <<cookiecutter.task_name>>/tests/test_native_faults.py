@@ -65,6 +65,21 @@ def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     return prepare
 
 
+def test_an_answer_that_was_stopped_costs_only_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in chat.py: the process that was answering is gone, and the next question gets a new one."""
+    backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
+
+    def stopped(child: LlamaChild, doing: str) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LlamaChild, "_read", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            list(backend.generate(CHATS, 8))
+    assert "Paris" in next(backend.generate(CHATS, 8)).text
+    backend.close()
+
+
 def answers(project: Project) -> list[str]:
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
     try:

@@ -73,6 +73,8 @@ class LlamaCppBackend:
         self._start(ExtraBuffers(False, note))
 
     def _ask(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+        if self._child.closed:  # Ctrl-C ended the answer before, and chat.py goes on
+            self._start(self._extra)
         try:
             return self._child.ask(request, doing)
         except RuntimeFault as fault:

@@ -152,6 +152,10 @@ class LlamaChild:
         message = f"llama.cpp {'closed its end of the pipe' if lives else how_it_ended(code)} {where}"
         return RuntimeFault(message, remedy(code, REDO), kind, signal=name, lines=lines)
 
+    @property
+    def closed(self) -> bool:
+        return not self._finish.alive
+
     def close(self) -> None:
         """End the process, at once: it has nothing to save."""
         self._finish()

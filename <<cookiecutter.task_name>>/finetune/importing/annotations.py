@@ -114,7 +114,7 @@ def argilla(record: Value, column: str) -> tuple[Any, Any]:
         return text, record["annotation"]
     if isinstance(record.get("fields"), dict):
         responses = record.get("responses")
-        said = _submitted(responses if isinstance(responses, dict) else {}, column)
+        said = _submitted(responses if isinstance(responses, dict) else {})
         text = _only_text(record["fields"])
     else:
         said = {}
@@ -136,7 +136,7 @@ def argilla(record: Value, column: str) -> tuple[Any, Any]:
     return text, values[0]
 
 
-def _submitted(responses: Value, column: str) -> dict[str, list[Any]]:
+def _submitted(responses: Value) -> dict[str, list[Any]]:
     found = {}
     for name, given in responses.items():
         given = given if isinstance(given, list) else [given]

@@ -58,7 +58,7 @@ def _native(path: Path, name: str, head: bytes, options: Options) -> Source | No
     part = options.part or ""
     kind = kind_of(head)
     if kind in ("a zip archive", "an old Office file"):
-        return open_native("workbook", [path], name, _workbook_format(path, head), part)
+        return open_native("workbook", [path], name, _workbook_format(head), part)
     if kind == "Parquet":
         return open_native("parquet", [path], name, "Parquet")
     if kind == "Arrow" or head.startswith(b"\xff\xff\xff\xff"):
@@ -71,7 +71,7 @@ def _native(path: Path, name: str, head: bytes, options: Options) -> Source | No
     return None
 
 
-def _workbook_format(path: Path, head: bytes) -> str:
+def _workbook_format(head: bytes) -> str:
     if head.startswith(b"\xd0\xcf"):
         return "Excel (.xls)"
     return "OpenDocument (.ods)" if b"opendocument.spreadsheet" in head else "Excel (.xlsx)"

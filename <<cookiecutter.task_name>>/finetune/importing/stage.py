@@ -119,12 +119,12 @@ def _prepared(project: Project, file: Path, wishes: Wishes, problems: Problems) 
     except FinetuneError as failure:
         if failure.exit_code != BAD_INPUT:
             raise
-        place, _, what = (
-            failure.message.rpartition(": ") if failure.message.startswith(file.as_posix()) else ("", "", "")
-        )
-        if failure.message.startswith(f"{file.as_posix()}: "):
-            place, what = file.as_posix(), failure.message[len(file.as_posix()) + 2 :]
-        problems.add(place or file.as_posix(), failure.code, what or failure.message, failure.fix)
+        place, what = file.as_posix(), failure.message
+        if what.startswith(f"{place}: "):
+            what = what.removeprefix(f"{place}: ")
+        elif what.startswith(place):  # a row of it, or a file in it
+            place, _, what = what.rpartition(": ")
+        problems.add(place, failure.code, what, failure.fix)
         return None
     return _Job(source, roles, target) if roles else None
 
@@ -157,7 +157,7 @@ def _run(project: Project, job: _Job, wishes: Wishes, mapping: Mapping[str, str]
             if outcome.id_clashes and job.roles.own_id and job.roles.columns.id:
                 where = f"{outcome.id_clashes} of its values are used more than once in data/raw"
                 resolved("id", "left out", f"{where}; --id {job.roles.columns.id} keeps it")
-                job.roles = _without_ids(job, project)
+                job.roles = _without_ids(job)
                 continue
             outcome.tell(job.source.name, wishes.command(job.source.name))
             outcome.raise_if_too_few(job.source.name, strict=wishes.strict, partial=wishes.partial)
@@ -170,7 +170,7 @@ def _run(project: Project, job: _Job, wishes: Wishes, mapping: Mapping[str, str]
             return OK
 
 
-def _without_ids(job: _Job, project: Project) -> Roles:
+def _without_ids(job: _Job) -> Roles:
     old = job.roles.read
 
     def read(record: dict) -> object:

@@ -14,6 +14,7 @@ from finetune.errors import OK, FinetuneError
 from finetune.evaluation.backends import ZERO_SHOT
 from finetune.inference.artefacts import choose
 from finetune.inference.asking import Asked
+from finetune.interrupts import is_ctrl_c
 
 BASE, QUIT = "/base", ("/quit", "/exit", "/q")
 _COMMAND = re.compile(r"/[a-z?]+", re.IGNORECASE)
@@ -31,7 +32,9 @@ def chat(project: Project, artefact: str | None = None) -> int:
     say(f"{project.task.task_name}: {project.task.description}\n{_HELP}")
     try:
         _talk(project, tuned, _lines())
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        if not is_ctrl_c(stopped):
+            raise
         say("")
     return OK
 
@@ -76,7 +79,9 @@ def _answer(model: Asked, text: str) -> None:
         return
     try:
         (answer,) = model.ask([text])
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
+        if not is_ctrl_c(stopped):
+            raise
         say("  stopped; Ctrl-C once more ends")
         return
     for line in model.shown(answer):
