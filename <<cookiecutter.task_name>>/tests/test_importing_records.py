@@ -182,6 +182,24 @@ def test_chinese_tokens_are_joined_without_spaces(empty, tmp_path) -> None:  # n
     assert written(root, "a") == [{"input": "請寄兩盒Golden Tips茶", "entities": entities}]
 
 
+def test_a_line_of_an_ideographic_space_parts_sentences(empty, tmp_path) -> None:  # noqa: F811
+    tokens = "兩 B-quantity\n盒 I-quantity\n\u3000\n茶 B-product\n"
+    (tmp_path / "a.bio").write_text(tokens, encoding="utf-8")
+    root = empty("extraction")
+    assert importing(root, tmp_path / "a.bio") == 0
+    assert [row["input"] for row in written(root, "a")] == ["兩盒", "茶"]
+
+
+@pytest.mark.parametrize("place", ["3", " ", "0 6 9", "0 6;", "0 " + "9" * 5000])
+def test_a_place_that_brat_does_not_write_costs_its_document_alone(empty, tmp_path, capsys, place: str) -> None:  # noqa: F811
+    folder = exports_spans.brat(tmp_path, raw_rows("extraction", 6))
+    (folder / "doc003.ann").write_text(f"T1\tproduct {place}\tplease\n", encoding="utf-8")
+    root = empty("extraction")
+    assert importing(root, folder) == 0
+    said = capsys.readouterr().err
+    assert len(written(root, "brat")) == 5 and "E184 an .ann file with a line that is not brat's: 1" in said
+
+
 def test_a_discontinuous_span_of_brat_is_not_taken(empty, tmp_path, capsys) -> None:  # noqa: F811
     folder = exports_spans.brat(tmp_path, raw_rows("extraction", 6))
     (folder / "doc003.ann").write_text("T1\tproduct 0 6;12 14\tplease of\n", encoding="utf-8")

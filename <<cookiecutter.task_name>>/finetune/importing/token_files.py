@@ -11,7 +11,7 @@ from finetune.importing.sources import ROW, Entry, Refused
 TAG = re.compile(r"O|[BIOLUESM][-_].+")
 _CJK = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 _COMMENT = re.compile(r"#(?:\s|$)")
-_BRAT = re.compile(r"(T\d+)\t(\S+) ([\d ;]+)\t(.*)")
+_BRAT = re.compile(r"(T\d+)\t(\S+) (\d{1,15} \d{1,15}(?:;\d{1,15} \d{1,15})*)\t(.*)")
 
 
 def looks_like_tokens(head: str) -> bool:
@@ -32,7 +32,7 @@ def sentences(file: Path, name: str, codec: str) -> Iterator[Entry]:
     with open(file, encoding=codec, newline="\n") as stream:
         for number, line in enumerate(_with_end(stream), 1):
             cells = line.strip("\r\n\ufeff").split("\t") if "\t" in line.strip() else line.split()
-            if not line.strip("\ufeff \t\r\n"):
+            if not line.strip("\ufeff").strip():  # an ideographic space alone is a blank line too
                 if tokens or bad:
                     value = bad or {"tokens": tokens, "tags": tags}
                     yield Entry(f"{name}:{first}", value, min(stream.buffer.tell() / size, 1.0))
