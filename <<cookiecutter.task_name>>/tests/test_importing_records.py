@@ -182,6 +182,24 @@ def test_chinese_tokens_are_joined_without_spaces(empty, tmp_path) -> None:  # n
     assert written(root, "a") == [{"input": "請寄兩盒Golden Tips茶", "entities": entities}]
 
 
+@pytest.mark.parametrize(
+    ("good", "odd"),
+    [
+        ({"instruction": "Answer.", "input": "a b", "output": "billing"}, {"instruction": "Answer.", "input": "c d"}),
+        ({"instruction": "Answer.", "input": "a b", "output": "billing"}, {"input": "c d", "output": "billing"}),
+        ({"text": "a b", "accept": ["billing"], "answer": "accept", "options": [{"id": "billing", "text": "billing"}]},
+         {"text": "c d", "accept": [["billing"]], "answer": "accept", "options": [{"id": ["x"], "text": "billing"}]}),
+    ],
+)  # fmt: skip
+def test_a_record_unlike_its_tools_others_costs_itself_alone(empty, tmp_path, capsys, good, odd) -> None:  # noqa: F811
+    rows = [{key: f"{value} {n}" if value == "a b" else value for key, value in good.items()} for n in range(12)]
+    lines(tmp_path / "a.jsonl", *rows, odd)
+    root = empty()
+    assert importing(root, tmp_path / "a.jsonl") == 0
+    said = capsys.readouterr().err
+    assert len(written(root, "a")) == 12 and "E184 a record that is not made like" in said
+
+
 def test_a_line_of_an_ideographic_space_parts_sentences(empty, tmp_path) -> None:  # noqa: F811
     tokens = "兩 B-quantity\n盒 I-quantity\n\u3000\n茶 B-product\n"
     (tmp_path / "a.bio").write_text(tokens, encoding="utf-8")

@@ -17,7 +17,7 @@ from finetune.importing.sources import ROW, Entry, Refused, broken
 
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 _LOOK_AT = 100
-_SEP = re.compile(r'"?sep=(.)"?', re.DOTALL)
+_SEP = re.compile(r'"?sep=([^"\r\n])"?')
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 from finetune.config.task import TaskDefinition
 from finetune.data.shapes import Shape
 from finetune.importing import annotations, conversations
-from finetune.importing.sources import Refused, Value
+from finetune.importing.sources import ROW, Refused, Value
 from finetune.importing.token_files import join, spans_of
 
 MISSING = object()
@@ -53,11 +53,17 @@ def table_reader(columns: Columns) -> Read:
 
 
 def shape_reader(shape: Shape, columns: Columns, task: TaskDefinition, sample: list[Value]) -> Read:
-    """Reads records of a known tool; a column that is told takes the place of the tool's own."""
+    """Reads records of a known tool; a column that is told takes the place of the tool's own.
+
+    The tool is known by most records. One that lacks a part of theirs, or has another kind of value there, is refused.
+    """
     pair = _pair(shape.name, task, sample, columns)
 
     def read(record: Value) -> Draft:
-        text, answer = pair(record)
+        try:
+            text, answer = pair(record)
+        except (KeyError, IndexError, TypeError, AttributeError, ValueError):
+            raise Refused(ROW, f"a record that is not made like {shape.name}'s others") from None
         if columns.input and (told := get(record, columns.input)) is not MISSING:
             text = told
         if columns.answer and (told := get(record, columns.answer)) is not MISSING:
@@ -88,11 +94,11 @@ def _token_record(record: Value) -> tuple[str, Any]:
     tokens = record["tokens"]
     tags = next((record[key] for key in annotations.TAG_FIELDS if isinstance(record.get(key), list)), None)
     if tags is None or len(tags) != len(tokens):
-        raise Refused("E184", "tokens and tags of different number")
+        raise Refused(ROW, "tokens and tags of different number")
     if not all(isinstance(token, str) and token for token in tokens):
-        raise Refused("E184", "a token that is no text")
+        raise Refused(ROW, "a token that is no text")
     if not all(isinstance(tag, str) for tag in tags):
-        raise Refused("E184", "tags that are numbers without names")
+        raise Refused(ROW, "tags that are numbers without names")
     text, starts = join(tokens)
     return text, spans_of(tokens, tags, starts)
 
@@ -106,7 +112,7 @@ def get(record: Any, path: str) -> Any:
     for part in path.split("."):
         if isinstance(record, dict) and part in record:
             record = record[part]
-        elif isinstance(record, list) and part.isdigit() and int(part) < len(record):
+        elif isinstance(record, list) and part.isdecimal() and len(part) < 10 and int(part) < len(record):
             record = record[int(part)]
         else:
             return MISSING
