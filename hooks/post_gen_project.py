@@ -97,12 +97,13 @@ def _git(project: Path, *arguments: str) -> bool:
 def next_steps(answers: Answers, git: str, folder: str | None = None) -> str:
     """What to type now; `folder` is how the repository is reached from where the user is."""
     name = answers["task_name"]
-    data = "look at data/raw/sample.jsonl" if answers["sample_data"] else "put your records into data/raw/*.jsonl"
+    data = "look at data/raw/sample.jsonl" if answers["sample_data"] else "put rows into data/raw/*.jsonl (make import)"
     rows = [
         (f"cd {shlex.quote(folder or name)}", ""),
         ("make setup", "make .venv with every pinned package"),
         ("make validate", f"{data}, and check it"),
-        ("make all", "convert, train, evaluate, merge, export, verify, dry-run the upload"),
+        ("make smoke", "every step in minutes on this CPU, with a small model"),
+        ("make all", "every step for real, where the model's GPU is, and a dry run of the upload"),
     ]
     steps = "\n".join(f"  {command:<16}{'# ' + note if note else ''}".rstrip() for command, note in rows)
     return f"{name} is ready. {git}.\nNext:\n{steps}"

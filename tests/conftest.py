@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,10 @@ TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 sys.path[:0] = [str(ROOT), str(TEMPLATE)]
 
 from finetune.config.project import Project, load_project  # noqa: E402
+
+# A job in the background of a script ignores Ctrl-C, and what it starts inherits that; people's terminals do not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ["workflows.times", "workflows.fixtures"]
 Bake = Callable[..., "BakedProject"]

@@ -85,9 +85,11 @@ def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--section", action="append", help="a heading of README.md; by default the first two")
     options.add_argument("--keep", type=Path, help="work in this new folder and leave it there")
+    options.add_argument("--without", default="$^", help="skip the commands that match this pattern, e.g. 'make test'")
     options.add_argument("--list", action="store_true", help="print the commands, run nothing")
     asked = options.parse_args()
     lines = commands((ROOT / "README.md").read_text(encoding="utf-8"), tuple(asked.section or SECTIONS))
+    lines = [line for line in lines if not re.search(asked.without, line)]
     if asked.list:
         print("\n".join(lines))
         return 0

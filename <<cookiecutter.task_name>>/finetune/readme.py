@@ -44,7 +44,7 @@ def task_table(project: Project, chinese: bool) -> str:
         labels = ("標籤" if task.label_names else "實體類型", _named(names, "、", " …… 另有 {} 個"))
         rows = [
             ("發布條件", f"測試集上 `{primary}` 至少 {threshold}"),
-            ("其他指標", secondary),
+            ("其他指標", secondary.replace(", ", "、")),
             ("基礎模型", f"{model}，{method}"),
             ("發布位置", f"{private}[adapter]({adapter})（LoRA）、[GGUF]({gguf})（Ollama、llama.cpp）、"
              f"[合併模型]({merged})（vLLM）"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from tiny_model import write_tiny_model
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["FINETUNE_LANG"] = "en"  # whatever the repository's own task speaks
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# A job in the background of a script ignores Ctrl-C, and what it starts inherits that; people's terminals do not.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 TOPICS = {
     "billing": ("invoice", "charge", "refund"),

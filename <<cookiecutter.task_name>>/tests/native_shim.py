@@ -8,6 +8,7 @@ The worker is the real one and so is its llama.cpp; only the named native call i
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 CALLS = {"load": "llama_model_load_from_file", "decode": "llama_decode"}
@@ -70,3 +71,19 @@ def write(folder: Path, call: str, how: str, *, after: int = 0, extra_only: bool
 
 def by(signal_name: str) -> str:
     return f"os.kill(os.getpid(), signal.{signal_name})"
+
+
+CRASH, HANG = by("SIGSEGV"), "time.sleep(600)"
+
+
+def is_gone(pid: int) -> bool:
+    """Waits for the end of a process, ten seconds at most."""
+    for _ in range(100):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").read_text().split(") ")[1].startswith("Z"):
+            return True  # ended, and nobody here to ask it how
+        time.sleep(0.1)
+    return False

@@ -13,6 +13,8 @@ import pytest
 from conftest import raw_rows
 from test_importing import empty, importing, written  # noqa: F401
 
+from finetune.config.project import load_project
+
 
 def lines(path: Path, *records: Any) -> Path:
     path.write_text("".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records), encoding="utf-8")
@@ -170,7 +172,7 @@ def test_outer_spaces_of_a_span_are_trimmed_and_told(empty, tmp_path, capsys) ->
     root = empty("extraction")
     assert importing(root, tmp_path / "a.jsonl") == 0
     assert written(root, "a")[0]["entities"] == [{"type": "product", "text": "please"}]
-    assert "corrected: 1 spans with outer spaces, trimmed" in capsys.readouterr().err
+    assert "corrected: 1 spans with outer spaces\n" in capsys.readouterr().err
 
 
 def test_chinese_tokens_are_joined_without_spaces(empty, tmp_path) -> None:  # noqa: F811
@@ -288,3 +290,15 @@ def test_texts_are_corrected_mechanically_and_it_is_said(empty, tmp_path, capsys
     assert importing(root, tmp_path / "a.jsonl") == 0
     assert written(root, "a") == [{"input": "a\nb\ncaf\u00e9", "label": "billing"}]
     assert capsys.readouterr().err.count("corrected: 1 ") == 4
+
+
+def test_sample_of_the_template_beside_own_rows_is_said(empty, tmp_path, capsys) -> None:  # noqa: F811
+    root = empty("classification")
+    label = next(iter(load_project(root).task.label_names))
+    for name in ("a", "b"):
+        lines(tmp_path / f"{name}.jsonl", *({"text": f"{name} {number}", "label": label} for number in range(4)))
+    assert importing(root, tmp_path / "a.jsonl") == 0
+    assert "sample.jsonl" not in capsys.readouterr().err
+    (root / "data" / "raw" / "sample.jsonl").touch()
+    assert importing(root, tmp_path / "b.jsonl") == 0
+    assert "data/raw/sample.jsonl is trained on as well" in capsys.readouterr().err

@@ -83,7 +83,7 @@ class RowMaker:
         """`name` as the task has it: mapped where told, without outer spaces."""
         plain = unicodedata.normalize("NFC", name.strip())
         if plain != name:
-            self.notes[f"{kind}s with outer spaces or not in NFC, corrected"] += 1
+            self.notes[f"{kind}s with outer spaces or not in NFC"] += 1
         told = self._mapping.get(plain)
         if told == "":
             raise Refused("E189", "left out as told by --map-label", plain)
@@ -113,7 +113,7 @@ class RowMaker:
             self.notes["texts with CR or CRLF line ends, now LF"] += 1
         composed = unicodedata.normalize("NFC", plain)
         if composed != plain:
-            self.notes["texts not in Unicode normal form NFC, composed"] += 1
+            self.notes["texts not in Unicode normal form NFC"] += 1
         return composed
 
 

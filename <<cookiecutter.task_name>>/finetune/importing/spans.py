@@ -79,7 +79,7 @@ def _counting(spans: list[Any], text: str, offsets: str | None, notes: Counter[s
             return None
     in_units = all(end < len(units) for _, _, end, _ in spans)
     if in_units and all(text[units[start] : units[end]].strip() == quoted.strip() for _, start, end, quoted in said):
-        notes["rows whose offsets counted UTF-16 units, as JavaScript does, corrected"] += 1
+        notes["rows whose offsets counted UTF-16 units, as JavaScript does"] += 1
         return units
     return None
 
@@ -94,7 +94,7 @@ def _cut(span: Any, text: str, units: list[int] | None, notes: Counter[str]) -> 
         raise Refused("E182", "a span whose text is another one", f"{kind} at {start}")
     piece = text[start:end]
     if piece != piece.strip():
-        notes["spans with outer spaces, trimmed"] += 1
+        notes["spans with outer spaces"] += 1
         start, end = start + len(piece) - len(piece.lstrip()), end - (len(piece) - len(piece.rstrip()))
     if start >= end:
         raise Refused("E182", "a span of nothing but spaces", kind)
@@ -103,5 +103,5 @@ def _cut(span: Any, text: str, units: list[int] | None, notes: Counter[str]) -> 
 
 def _trimmed(text: str, notes: Counter[str]) -> str:
     if text != text.strip():
-        notes["spans with outer spaces, trimmed"] += 1
+        notes["spans with outer spaces"] += 1
     return text.strip()

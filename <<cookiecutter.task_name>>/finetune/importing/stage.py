@@ -86,6 +86,9 @@ def import_files(project: Project, files: list[Path], wishes: Wishes) -> int:
     for job in jobs:
         worst = max(worst, _run(project, job, wishes, mapping, judge))
     if worst == OK and not wishes.dry_run:
+        sample = project.paths.raw / "sample.jsonl"
+        if sample.exists() and sample not in targets:
+            say("data/raw/sample.jsonl is trained on as well: remove it where it is the template's sample")
         say("next: python scripts/01_validate_data.py")
     return worst
 
