@@ -11,7 +11,7 @@ from finetune.importing.sources import ROW, Entry, Refused
 TAG = re.compile(r"O|[BIOLUESM][-_].+")
 _CJK = re.compile("[\u2e80-\u9fff\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
 _COMMENT = re.compile(r"#(?:\s|$)")
-_BRAT = re.compile(r"(T\d+)\t(\S+) ([\d ;]+)\t(.*)")
+_BRAT = re.compile(r"(T\d+)\t(\S+) (\d{1,9} \d{1,9}(?:;\d{1,9} \d{1,9})*)\t(.*)")
 
 
 def looks_like_tokens(head: str) -> bool:
