@@ -10,7 +10,7 @@ from finetune.importing import command as of
 
 
 def main(
-    files: of.Files, input: of.Input = "", label: of.Label = "", id: of.Id = "", group: of.Group = "",
+    files: of.Files = None, input: of.Input = "", label: of.Label = "", id: of.Id = "", group: of.Group = "",
     map_label: of.MapLabel = None, sheet: of.Part = "", name: of.Name = "", strict: of.Strict = False,
     partial: of.Partial = False, dry_run: of.DryRun = False, encoding: of.Encoding = "", delimiter: of.Delimiter = "",
     header: of.Header = None, offsets: of.Offsets = "", project: of.Root = Path("."),

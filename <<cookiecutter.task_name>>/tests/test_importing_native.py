@@ -236,3 +236,16 @@ def test_splits_of_a_data_set_are_named_or_taken_together(empty, tmp_path, capsy
     assert "E169 has 2 splits: test, train" in capsys.readouterr().err
     assert importing(root, tmp_path / "saved", sheet="test") == 0 and len(written(root, "saved")) == 1
     assert importing(root, tmp_path / "saved", sheet="all", name="all") == 0 and len(written(root, "all")) == 3
+
+
+def test_a_report_with_its_title_and_date_above_the_table(empty, tmp_path) -> None:  # noqa: F811
+    rows = [
+        ["Customers"],
+        ["as of", "2026"],
+        ["text", "team", "label"],
+        ["a b", "x", "billing"],
+        ["c d", "y", "account"],
+    ]
+    root = empty()
+    assert importing(root, workbook(tmp_path / "a.xlsx", rows), strict=True) == 0
+    assert [row["label"] for row in written(root, "a")] == ["billing", "account"]

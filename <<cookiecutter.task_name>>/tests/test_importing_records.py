@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,7 @@ import exports
 import exports_spans
 import pytest
 from conftest import raw_rows
-from test_importing import empty, importing, written  # noqa: F401
+from test_importing import HERE, empty, importing, written  # noqa: F401
 
 from finetune.config.project import load_project
 
@@ -75,6 +79,45 @@ def test_unknown_labels_are_listed_with_the_nearest_and_a_command_that_works(emp
     assert "left out as told by --map-label: 1" in capsys.readouterr().err
     assert importing(root, tmp_path / "a.csv", map_label=["x", "a=b", "c=billing", "c=account"]) == 2
     assert capsys.readouterr().err.count("E172") == 3
+
+
+def test_signs_that_nobody_sees_are_no_part_of_a_label(empty, tmp_path, capsys) -> None:  # noqa: F811
+    table = "text,label\na b,\ufeffbilling\u200b\nc d,shipping\u3000\u200f\nx y,billing\ne f,old's\u200b\ufe0f\u200b1\n"
+    (tmp_path / "a.csv").write_text(table, encoding="utf-8")
+    root = empty()
+    assert importing(root, tmp_path / "a.csv") == 0
+    assert [row["label"] for row in written(root, "a")] == ["billing", "shipping", "billing"]
+    words = capsys.readouterr().err.split("--map-label ")[1].split("\n")[0]
+    # As people copy it: the shell must give back the label itself.
+    echoed = subprocess.run(["bash", "-c", f"printf %s {words}"], capture_output=True, text=True, check=True).stdout
+    assert importing(root, tmp_path / "a.csv", name="b", map_label=[echoed.replace("=?", "=billing")], strict=True) == 0
+    assert len(written(root, "b")) == 4
+
+
+def test_files_are_named_to_make_as_to_a_shell_but_nothing_is_run(empty, tmp_path, monkeypatch) -> None:  # noqa: F811
+    root = empty()
+    odd = "a'b $(touch run).csv"
+    for name in (odd, "c 1.csv", "c 2.csv"):
+        (tmp_path / name).write_text("text,label\na b,billing\n", encoding="utf-8")
+    shutil.copy(HERE / "Makefile", root)
+    (root / "scripts").symlink_to(HERE / "scripts")
+    monkeypatch.chdir(root)
+
+    def make(files: str) -> subprocess.CompletedProcess[str]:
+        command = ["make", "-f", "Makefile", "import", f"FILES={files}", f"PYTHON={os.path.normpath(sys.executable)}"]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    done = make(f"{shlex.quote(f'{tmp_path}/{odd}')} '{tmp_path}'/c*.csv")
+    assert done.returncode == 0, done.stderr
+    assert sorted(p.name for p in (root / "data/raw").glob("*.jsonl")) == [
+        "a-b-touch-run.jsonl",
+        "c-1.jsonl",
+        "c-2.jsonl",
+    ]
+    for files in ("$(shell touch run)x", "x; touch run", "x `touch run` $(touch run)", "x' touch run"):
+        done = make(files)
+        assert done.returncode == 2 and ("E160" in done.stderr or "E172" in done.stderr)
+    assert not list(root.rglob("run"))
 
 
 def test_a_table_without_names_is_known_by_the_labels_in_it(empty, tmp_path) -> None:  # noqa: F811
@@ -229,6 +272,16 @@ def test_a_discontinuous_span_of_brat_is_not_taken(empty, tmp_path, capsys) -> N
     said = capsys.readouterr().err
     assert len(written(root, "brat")) == 4
     assert "E183 a discontinuous span: 1" in said and "E187 a document without annotations: 1" in said
+
+
+@pytest.mark.parametrize("offsets", ["0 3 9", " 3", "0", "0 3;", "0 " + "9" * 5000])
+def test_a_line_of_brat_with_other_offsets_is_counted(empty, tmp_path, capsys, offsets: str) -> None:  # noqa: F811
+    folder = exports_spans.brat(tmp_path, raw_rows("extraction", 6))
+    (folder / "doc003.ann").write_text(f"T1\tproduct {offsets}\tAda\n", encoding="utf-8")
+    root = empty("extraction")
+    assert importing(root, folder) == 0
+    assert len(written(root, "brat")) == 5
+    assert "E184 an .ann file with a line that is not brat's: 1" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

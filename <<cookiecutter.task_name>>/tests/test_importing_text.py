@@ -172,3 +172,27 @@ def test_a_row_that_cannot_be_taken_is_counted_with_its_place(empty, tmp_path, c
     assert len(written(root, "a")) == 2 and "1 of 3 records are NOT taken" in said and refused in said
     assert importing(root, tmp_path / "a.csv", name="b", strict=True) == 2
     assert "E171" in capsys.readouterr().err and not (root / "data" / "raw" / "b.jsonl").exists()
+
+
+@pytest.mark.parametrize("sign", [",", "|", "\t"])
+def test_signs_in_the_texts_are_no_delimiter_that_the_first_row_lacks(empty, tmp_path, sign) -> None:  # noqa: F811
+    rows = "".join(f"a{sign} b{sign} c {number};billing\n" for number in range(20))
+    (tmp_path / "a.csv").write_text(f"text;label\n{rows}", encoding="utf-8")
+    root = empty()
+    assert importing(root, tmp_path / "a.csv") == 0
+    assert written(root, "a")[3] == {"input": f"a{sign} b{sign} c 3", "label": "billing"}
+
+
+@pytest.mark.parametrize("above", ["Report,,\nas of,2026-01-01,\n", "Report\n\n", "\n\n", "sep=,\nReport\n"])
+def test_what_stands_above_the_names_of_a_table_is_passed_over(empty, tmp_path, above) -> None:  # noqa: F811
+    table = "text,team,label\n" + "".join(f"a b {number},x,billing\n" for number in range(5))
+    (tmp_path / "a.csv").write_text(above + table, encoding="utf-8")
+    root = empty()
+    assert importing(root, tmp_path / "a.csv", strict=True) == 0
+    assert written(root, "a") == [{"input": f"a b {number}", "label": "billing"} for number in range(5)]
+
+
+def test_a_sign_that_is_named_in_a_reason_keeps_its_number(empty, tmp_path, capsys) -> None:  # noqa: F811
+    (tmp_path / "a.csv").write_text("text,label\na\x1bb,billing\nc d,billing\n", encoding="utf-8")
+    assert importing(empty(), tmp_path / "a.csv") == 0
+    assert "E116 control character U+001B at character N: 1" in capsys.readouterr().err

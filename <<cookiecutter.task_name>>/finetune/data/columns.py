@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from finetune.config.task import TaskDefinition
+if TYPE_CHECKING:  # importing.native needs none of it
+    from finetune.config.task import TaskDefinition
 
 Values = Mapping[str, Sequence[Any]]
 """The first values of each column."""
@@ -113,6 +114,16 @@ def is_column_name(name: str) -> bool:
     """Whether people call columns so."""
     known = _INPUTS | _LABELS | _ENTITIES | _OUTPUTS | ADMINISTRATIVE | {"id", "group", "編號", "序號", "编号"}
     return name.strip().casefold() in known
+
+
+def names_row(rows: Sequence[Sequence[Any]]) -> int:
+    """Which row names the columns: one of two usual names among the first ten, else the first of two filled cells.
+
+    A report has its title and its date above the table.
+    """
+    usual = (n for n, row in enumerate(rows[:10]) if sum(isinstance(c, str) and is_column_name(c) for c in row) > 1)
+    several = (n for n, row in enumerate(rows) if sum(cell not in ("", None) for cell in row) > 1)
+    return next(usual, next(several, 0))
 
 
 def guess_text(names: Sequence[str]) -> list[str]:

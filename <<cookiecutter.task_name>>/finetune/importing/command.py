@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +16,7 @@ from finetune.importing.drafts import Columns
 from finetune.importing.sources import Options
 from finetune.importing.stage import Wishes, import_files
 
-Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="files, or folders of a data set")]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="files, or folders of a data set")]
 Root = Annotated[Path, typer.Option(help="repository root")]
 Input = Annotated[str, typer.Option(help="column with the text; a dotted path into nested records")]
 Label = Annotated[
@@ -37,11 +40,12 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="show everything, write 
 
 
 def import_data(
-    project: Project, files: list[Path], input: str, label: str, id: str, group: str, map_label: list[str] | None,
-    sheet: str, name: str, encoding: str, delimiter: str, header: bool | None, offsets: str, strict: bool,
-    partial: bool, dry_run: bool,
+    project: Project, files: list[Path] | None, input: str, label: str, id: str, group: str,
+    map_label: list[str] | None, sheet: str, name: str, encoding: str, delimiter: str, header: bool | None,
+    offsets: str, strict: bool, partial: bool, dry_run: bool,
 ) -> int:  # fmt: skip
     """Import `files`; the other arguments are the options above. Raises FinetuneError (E172) for one that cannot be."""
+    files = files or _told_by_make()
     delimiter = {"tab": "\t", r"\t": "\t", "comma": ",", "semicolon": ";"}.get(delimiter, delimiter)
     if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
         raise FinetuneError(f"--delimiter {delimiter[:20]!r} is not one sign", "for instance: --delimiter ';'", "E172")
@@ -51,3 +55,20 @@ def import_data(
     columns = Columns(input, label, id, group)
     wishes = Wishes(columns, options, tuple(map_label or ()), name or None, strict, partial, dry_run)
     return import_files(project, files, wishes)
+
+
+def _told_by_make() -> list[Path]:
+    """The words of FILES, by which `make import` names files: quotes, ~, * and ? as in a shell, and nothing is run."""
+    try:
+        words = shlex.split(os.environ.get("FILES", ""))
+    except ValueError as failure:
+        fix = "quote a name as in a shell: FILES=\"'my file.csv'\""
+        raise FinetuneError(f"FILES: {failure}", fix, "E172") from None
+    if not words:
+        raise FinetuneError("no file is named", "python scripts/import_data.py FILE…", "E172")
+    named = [os.path.expanduser(word) for word in words]
+    return [Path(found) for name in named for found in _matching(name)]
+
+
+def _matching(name: str) -> list[str]:
+    return [name] if os.path.lexists(name) else sorted(glob.glob(name)) or [name]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from finetune.data.columns import is_column_name
+from finetune.data.columns import is_column_name, names_row
 from finetune.data.records import MAX_LINE_BYTES
 from finetune.errors import FinetuneError
 from finetune.importing.sources import ROW, Entry, Refused, broken
@@ -27,7 +27,7 @@ class Dialect:
     delimiter: str
     columns: tuple[str, ...]
     first_row: int
-    """Rows before the first one with data: the one with the names, and Excel's `sep=` line."""
+    """Rows before the first one with data: the one with the names, what stands above it, and Excel's `sep=` line."""
     reason: str
     unquoted: bool = False
     """Whether quotes are ordinary signs, as in many tab-separated files."""
@@ -38,28 +38,32 @@ def find_dialect(
 ) -> Dialect:
     """The dialect of `file`: the delimiter that gives most rows the same number of cells, two at least.
 
+    One that gives it to the first row as well beats one that only the texts below are full of.
     Raises FinetuneError (E162) where none does.
     """
     skipped, told = 0, "--delimiter says so"
     with open(file, encoding=codec, newline="") as stream:
         if said := _SEP.fullmatch(stream.readline().strip("\r\n")):
             skipped, delimiter, told = 1, delimiter or said[1], "its first line says sep="
-    best: tuple[float, int, list[list[str]], str, bool] | None = None
+    best: tuple[tuple[float, bool, int], list[tuple[int, list[str]]], str, bool] | None = None
     for sign in [delimiter] if delimiter else DELIMITERS:
         for unquoted in (False, True) if sign == "\t" else (False,):
             rows = _sample(file, codec, sign, skipped, unquoted)
-            width, number = Counter(map(len, rows)).most_common(1)[0] if rows else (0, 0)
-            share = number / max(len(rows), 1)
-            if (width > 1 or delimiter) and (best is None or (round(share, 1), width) > (round(best[0], 1), best[1])):
-                best = (share, width, rows, sign, unquoted)
-    if best is None or best[0] < 0.5:
+            widths = [len(cells) for _, cells in rows]
+            width, number = Counter(widths).most_common(1)[0] if rows else (0, 0)
+            score = (round(number / max(len(rows), 1), 1), widths[:1] == [width], width)
+            if (width > 1 or delimiter) and (best is None or score > best[0]):
+                best = (score, rows, sign, unquoted)
+    if best is None or best[0][0] < 0.5:
         fix = "say how columns are separated with --delimiter, or save the table as CSV, XLSX or JSON"
         raise FinetuneError(f"{name}: text, but neither JSON nor a table of two columns or more", fix, "E162")
-    share, width, rows, sign, unquoted = best
-    named = header if header is not None else _has_names(rows, labels)
-    columns = [cell.strip().removeprefix("\ufeff") for cell in rows[0]] if named else [str(n + 1) for n in range(width)]
+    (_, _, width), rows, sign, unquoted = best
+    number, first = rows[names_row([cells for _, cells in rows])]
+    named = header if header is not None else _has_names(first, labels)
+    columns = [cell.strip().removeprefix("\ufeff") for cell in first] if named else [str(n + 1) for n in range(width)]
+    share = sum(len(cells) == width for _, cells in rows) / len(rows)
     reason = told if delimiter else f"so {share:.0%} of the first {len(rows)} rows have {width} cells"
-    return Dialect(sign, tuple(_unique(columns)), skipped + named, reason, unquoted)
+    return Dialect(sign, tuple(_unique(columns)), number + 1 if named else skipped, reason, unquoted)
 
 
 def entries(file: Path, name: str, codec: str, dialect: Dialect) -> Iterator[Entry]:
@@ -100,8 +104,8 @@ def _reader(stream: Iterator[str], delimiter: str, unquoted: bool):  # type: ign
     return csv.reader(stream, delimiter=delimiter, strict=True, quoting=quoting)
 
 
-def _sample(file: Path, codec: str, sign: str, skipped: int, unquoted: bool) -> list[list[str]]:
-    """The first rows, as far as they can be read."""
+def _sample(file: Path, codec: str, sign: str, skipped: int, unquoted: bool) -> list[tuple[int, list[str]]]:
+    """The first rows that can be read and are not empty, each with its number in the file, from 0."""
     rows: list[list[str]] = []
     with open(file, encoding=codec, newline="") as stream:
         reader = _reader(stream, sign, unquoted)
@@ -112,13 +116,12 @@ def _sample(file: Path, codec: str, sign: str, skipped: int, unquoted: bool) -> 
                 break
             except csv.Error:
                 rows.append([])
-    return [row for row in rows[skipped:] if any(row)]
+    return [(number, row) for number, row in enumerate(rows) if number >= skipped and any(row)]
 
 
-def _has_names(rows: list[list[str]], labels: frozenset[str]) -> bool:
-    """Whether the first row names the columns: unless a cell is a label of the task and none is a usual name."""
-    first = [cell.strip() for cell in rows[0]]
-    return any(map(is_column_name, first)) or not any(cell.casefold() in labels for cell in first)
+def _has_names(first: list[str], labels: frozenset[str]) -> bool:
+    """Whether the row `first` names the columns: unless a cell is a label of the task and none is a usual name."""
+    return any(map(is_column_name, first)) or not any(cell.strip().casefold() in labels for cell in first)
 
 
 def _unique(names: list[str]) -> list[str]:

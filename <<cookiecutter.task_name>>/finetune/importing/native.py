@@ -17,6 +17,8 @@ from typing import Any
 
 import msgspec
 
+from finetune.data.columns import names_row
+
 MEMORY = 8 * 1024**3
 """Address space of a process that unpacks a workbook, in bytes: one that asks for more is ended, not the machine."""
 UNPACKED = 1024**3
@@ -92,12 +94,12 @@ def workbook(path: Path, part: str) -> Iterator[dict[str, Any]]:
     sheet = sheets[part or filled[0]]
     rows = [[_cell(cell) for cell in row] for row in sheet.to_python(skip_empty_area=False)]
     merged = _fill(rows, sheet)
-    top = next((n for n, row in enumerate(rows) if sum(cell != "" for cell in row) > 1), 0)
+    top = names_row(rows)
     columns = [str(cell).strip() or f"column {n}" for n, cell in enumerate(rows[top], 1)]
     columns = [c if c not in columns[:n] else f"{c} ({n + 1})" for n, c in enumerate(columns)]
     about = [
         ["sheet", sheet.name, "--sheet" if part else "the only one with rows"],
-        ["names", f"row {top + 1}", "first row of two cells"],
+        ["names", f"row {top + 1}", "the first row of two cells, or of two usual names"],
     ]
     about += [["merged cells", f"{merged} filled", "they show one value for all their rows"]] if merged else []
     yield {"about": about, "columns": columns}

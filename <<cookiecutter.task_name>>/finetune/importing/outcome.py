@@ -113,7 +113,7 @@ class Outcome:
             ("as written", "times", "nearest"),
             rows,
         )
-        pairs = [shlex.quote(f"{label}={near or '?'}") for label, near in nearest.items()]
+        pairs = [_word(f"{label}={near or '?'}") for label, near in nearest.items()]
         listed = " ".join(f"--map-label {pair}" for pair in pairs)
         say(f"  add them to task_definition.yaml, or say what they are (OLD= leaves such rows out): {command} {listed}")
 
@@ -138,6 +138,14 @@ class Outcome:
         if 2 * self.taken < total and not partial:
             what = f"{name}: only {self.taken} of {total} records can be taken; nothing was written"
             raise FinetuneError(what, "see the reasons above, or take what there is with --partial", "E171")
+
+
+def _word(text: str) -> str:
+    """`text` as one word of a command; signs that nobody sees as bash spells them."""
+    if text.isprintable():
+        return shlex.quote(text)
+    signs = {"\\": "\\\\", "'": "\\'"}
+    return "$'" + "".join(signs.get(c, c) if c.isprintable() else f"\\U{ord(c):08x}" for c in text) + "'"
 
 
 def ids_of(project: Project, target: Path) -> set[str]:

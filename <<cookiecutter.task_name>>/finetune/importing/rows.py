@@ -16,6 +16,7 @@ from finetune.config.project import Project
 from finetune.data.records import LineReader
 from finetune.data.row_checks import RowChecks
 from finetune.data.screens import Screen
+from finetune.data.text_rules import HIDDEN
 from finetune.errors import Problem, Problems
 from finetune.importing.annotations import Choice
 from finetune.importing.drafts import Draft
@@ -24,7 +25,8 @@ from finetune.importing.spans import entities_of
 
 _ESCAPED = re.compile(r"_x000[dD]_\r?\n?|_x000[aA]_")
 _SEPARATORS = re.compile(r"\s*[,;|、，；/]\s*")
-_QUOTED = re.compile(r'field "[^"]*"(?:\[\d+\])?[.\w]*: |\d+|"(?:[^"\\]|\\.)*"')
+_QUOTED = re.compile(r'field "[^"]*"(?:\[\d+\])?[.\w]*: |(?<![+\w])\d+\b|"(?:[^"\\]|\\.)*"')
+_OUTER = re.compile(rf"^[\s{HIDDEN}]+|[\s{HIDDEN}]+$")
 Row = dict[str, Any]
 
 
@@ -82,6 +84,8 @@ class RowMaker:
     def _named(self, name: str, kind: str) -> str:
         """`name` as the task has it: mapped where told, without outer spaces."""
         plain = unicodedata.normalize("NFC", name.strip())
+        if plain not in self._known and (visible := _OUTER.sub("", plain)) in self._known:
+            plain = visible  # a label of its own may end in such a sign, as flags of regions do
         if plain != name:
             self.notes[f"{kind}s with outer spaces or not in NFC"] += 1
         told = self._mapping.get(plain)
