@@ -140,7 +140,7 @@ def test_a_definition_of_a_few_lines_becomes_a_repository_whose_data_is_checked(
             [sys.executable, f"scripts/{script}"], cwd=target, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stderr
-    assert "hub.adapter=acme/own-task-lora" in run_01(target)
+    assert "hub.merged=acme/own-task, hub.private=true" in run_01(target)
     first = json.loads((target / "data" / "test.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert [message["role"] for message in first["messages"]] == ["system", "user"]
 

@@ -28,7 +28,7 @@ from finetune.errors import BAD_INPUT, OK, FinetuneError, Problems
 FORMAT_VERSION = 2
 """Raised when the same raw data would convert to other bytes."""
 STEP = "02_convert_format"
-DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.private")
+DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.merged", "hub.private")
 """Keys that are always said when they are left to their defaults."""
 _MADE_FROM = {
     "raw": "data/raw", "task": "task_definition.yaml", "splits": "splits in configs/benchmark_config.yaml",
