@@ -174,7 +174,7 @@ def test_the_client_puts_the_files_into_the_folder(tmp_path: Path, monkeypatch) 
     import huggingface_hub
 
     calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **options: calls.append(options) or "x")
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)  # the Hub answers
     base_model.download("acme/small", "c" * 40, patterns=["tokenizer.json"], folder=tmp_path)
