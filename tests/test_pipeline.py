@@ -47,7 +47,7 @@ def with_base(project: BakedProject, base: Path) -> BakedProject:
 
 
 def make(project: BakedProject, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     command = ["make", *arguments, f"PYTHON={sys.executable}"]
     return subprocess.run(command, cwd=project.path, capture_output=True, text=True, check=False, env=environment)
 

@@ -105,7 +105,7 @@ def test_linter_bites(baked: Path, tmp_path: Path, tool: str, old: str, new: str
     assert lint(tmp_path, tool, *LINTERS[tool]).returncode != 0
 
 
-def linted(file: Path) -> bool:
+def is_linted(file: Path) -> bool:
     return "__pycache__" not in file.parts and file.suffix != ".md"
 
 
@@ -116,7 +116,7 @@ def test_every_option_set_has_the_same_github_folder(template: Path, tmp_path: P
 
     source = TEMPLATE / ".github"
     found = (file.relative_to(source) for file in source.rglob("*") if file.is_file())
-    expected = {file: (source / file).read_bytes() for file in found if linted(file)}
+    expected = {file: (source / file).read_bytes() for file in found if is_linted(file)}
     rendered = expected[Path("CODEOWNERS")].replace(b"<< cookiecutter.code_owners >>", b"@your-org/maintainers")
     expected[Path("CODEOWNERS")] = rendered
     for language in LANGUAGES:
@@ -127,4 +127,4 @@ def test_every_option_set_has_the_same_github_folder(template: Path, tmp_path: P
             )  # fmt: skip
             made = Path(folder) / ".github"
             files = (file for file in made.rglob("*") if file.is_file())
-            assert {file.relative_to(made): file.read_bytes() for file in files if linted(file)} == expected
+            assert {file.relative_to(made): file.read_bytes() for file in files if is_linted(file)} == expected
