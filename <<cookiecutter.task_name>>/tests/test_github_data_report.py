@@ -241,7 +241,7 @@ def test_a_broken_configuration_is_the_verdict(repositories, tmp_path, pull_requ
     with pytest.raises(BadInput):
         folder_summary(head.paths.root, tmp_path / "base")
     text = summary(tmp_path)
-    assert first(text) == "## ❌ Data report: 2 errors in the configuration"
+    assert first(text) == "## ❌ Data report: 1 error in the configuration"
     assert headings(text) == ["What is wrong"]
     assert "metrics.treshold: E206 unknown key. Fix: did you mean threshold?" in text
 
