@@ -326,7 +326,7 @@ def test_all_bad_rows_are_told_before_a_model_is_loaded(
         16: (b'{"input": "fine too </s> and html <s>", "id": "same"}', None),
     }  # fmt: skip
     source.write_bytes(b"".join(line + b"\n" for line, _ in bad.values()))
-    project = make_project(benchmark={"generation": {"context": 512}}, training={"max_length": 512})
+    project = make_project(benchmark={"generation": {"context": 520}}, training={"max_length": 512})
     (project.paths.root / "models/base/tiny/config.json").write_text(
         (project.paths.root / "models/base/tiny/config.json").read_text().replace("2048", "512")
     )
