@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from tiny_model import write_tiny_model
+
+from finetune.interrupts import SIGNALS
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["FINETUNE_LANG"] = "en"  # whatever the repository's own task speaks
@@ -50,6 +52,15 @@ PROMPTS = {
     "extraction": "List the order facts as JSON.\n{entity_types}",
     "generation": "Answer the customer.",
 }
+
+
+@pytest.fixture(autouse=True)
+def _signals_as_before() -> Iterator[None]:
+    """A step that was interrupted ignores signals to the end of its process, which here is the test's."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def raw_rows(task_type: str, count: int = 60) -> list[dict[str, Any]]:
