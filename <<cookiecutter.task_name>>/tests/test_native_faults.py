@@ -25,7 +25,7 @@ from finetune.errors import MODEL_FAULT, FinetuneError, ModelFault
 from finetune.evaluation import llama_runtime
 from finetune.evaluation.backends import gguf_path
 from finetune.evaluation.llama_backend import LlamaCppBackend
-from finetune.evaluation.llama_child import LlamaChild
+from finetune.evaluation.llama_child import REDO, LlamaChild
 from finetune.training.base_model import PACKAGED, _package_file
 
 pytest.importorskip("llama_cpp", reason="the export extra is not installed")
@@ -159,6 +159,16 @@ def test_a_sound_runtime_has_no_note(project: Project) -> None:
     backend.close()
     assert backend.runtime["extra_buffers"] is True and "note" not in backend.runtime
     assert backend.runtime["package"].startswith("llama-cpp-python ") and "CPU" in backend.runtime["system"]
+
+
+def test_weights_that_are_no_numbers_are_a_fault_and_no_empty_answers(project: Project) -> None:
+    path = gguf_path(project, "Q8_0")
+    whole = path.read_bytes()
+    path.unlink()
+    path.write_bytes(whole[: len(whole) // 4] + b"\xff" * (len(whole) - len(whole) // 4))
+    with pytest.raises(ModelFault) as caught:
+        answers(project)
+    assert caught.value.code == "E470" and "NaN" in caught.value.message and caught.value.fix == REDO
 
 
 @pytest.fixture
@@ -395,5 +405,5 @@ def test_ctrl_c_ends_llama_cpp_and_the_step_says_75(exported: Project, tmp_path:
         time.sleep(0.5)
         os.killpg(step.pid, signal.SIGINT)  # as a terminal does: to the step and to llama.cpp
         _, said = step.communicate(timeout=300)
-    assert step.returncode == 75 and "E975 interrupted" in said, said
+    assert step.returncode == 75 and "E975 stopped by Ctrl-C" in said, said
     assert "Traceback" not in said and is_gone(int(json.loads(mark.read_text())))
