@@ -86,7 +86,7 @@ def patience(size: int) -> float:
     tokens of a prompt with a model of 14 billion weights (28 TFLOP at 50 to 100 GFLOP/s), 15 GB or more.
     """
     told = os.environ.get(SILENCE, "")
-    if told.replace(".", "", 1).isdigit() and float(told) > 0:
+    if told.replace(".", "", 1).isdecimal() and float(told) > 0:
         return float(told)
     return 300 + 60 * size / 1e9
 

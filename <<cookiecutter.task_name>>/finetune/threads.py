@@ -20,6 +20,8 @@ CHECK_SECONDS = 10.0
 _SHORTEST = 0.5
 """Seconds over which the load is measured at least."""
 _TOLD = "OMP_NUM_THREADS"
+_MOST = 512
+"""llama.cpp ends its process where it is told more (GGML_MAX_N_THREADS)."""
 _CGROUP, _PROC = Path("/sys/fs/cgroup"), Path("/proc")
 
 
@@ -34,7 +36,7 @@ class Threads:
 def limit() -> Threads:
     """What native code may use at most: OMP_NUM_THREADS where set, else every CPU there is for this process."""
     told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return Threads(int(told), _TOLD) if told.isdigit() and int(told) > 0 else available()
+    return Threads(min(int(told[:9]), _MOST), _TOLD) if told.isdecimal() and int(told[:9]) > 0 else available()
 
 
 def available() -> Threads:

@@ -14,6 +14,7 @@ import pytest
 from asking import jsonl, read, ready, texts
 from disk import names
 
+from finetune.console import run
 from finetune.errors import FinetuneError
 from finetune.inference import predict as stage
 from finetune.inference.predict import predict
@@ -223,3 +224,16 @@ def test_a_moved_output_is_still_the_runs_own(project: Any, tmp_path: Path, aske
     assert asked == [5]
     record = json.loads((tmp_path / "b" / "out.jsonl.manifest.json").read_text())
     assert str(tmp_path) not in json.dumps(record), "no path of this machine is kept"
+
+
+def test_who_interrupts_it_is_told_that_it_goes_on(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = jsonl(tmp_path / "in.jsonl", texts(2 * WINDOW)), tmp_path / "out.jsonl"
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(stage, "open_backend", interrupted)
+    assert run(predict, project=project.paths.root, source=source, output=str(out)) == 75
+    assert "run the same command again: answers that are written are kept" in capsys.readouterr().err

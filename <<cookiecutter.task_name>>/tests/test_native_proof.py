@@ -206,5 +206,5 @@ def test_ctrl_c_ends_llama_cpp_and_the_step_says_75(exported: Project, tmp_path:
         time.sleep(0.5)
         os.killpg(step.pid, signal.SIGINT)  # as a terminal does: to the step and to llama.cpp
         _, said = step.communicate(timeout=300)
-    assert step.returncode == 75 and "E975 interrupted" in said, said
+    assert step.returncode == 75 and "E975 stopped by Ctrl-C" in said, said
     assert "Traceback" not in said and is_gone(int(json.loads(mark.read_text())))

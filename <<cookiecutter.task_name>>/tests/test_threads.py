@@ -69,6 +69,18 @@ def test_a_container_s_quota_counts(
     assert threads.limit().count == (8 if expected is None else max(int(expected), 1))
 
 
+@pytest.mark.parametrize(("told", "expected"), [
+    ("3", 3), ("4,2", 4), ("99999999999999999999", 512), ("9" * 5000, 512), ("0", 8), ("-2", 8), ("²", 8), ("x", 8),
+])  # fmt: skip
+def test_any_value_of_the_variable_is_a_number_that_llama_cpp_takes(
+    monkeypatch: pytest.MonkeyPatch, told: str, expected: int
+) -> None:
+    monkeypatch.setattr(threads, "_allowed", lambda: set(range(8)))
+    monkeypatch.setattr(threads, "_quota", lambda: None)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    assert threads.limit().count == expected
+
+
 def test_own_work_is_not_that_of_others_and_a_busy_neighbour_is_seen() -> None:
     load = threads.Load()
     neighbour = subprocess.Popen(

@@ -12,7 +12,7 @@ from finetune.errors import FinetuneError, ModelFault
 from finetune.evaluation.completions import Completion, Message
 from finetune.evaluation.llama_child import REDO, LlamaChild, RuntimeFault
 from finetune.evaluation.llama_runtime import SWITCH, ExtraBuffers, crash_note, extra_buffers, facts
-from finetune.evaluation.llama_worker import TEMPLATE_KEY
+from finetune.evaluation.llama_worker import NO_NUMBER, TEMPLATE_KEY
 from finetune.threads import Load, fitting
 
 
@@ -54,6 +54,9 @@ class LlamaCppBackend:
         if not loaded["template"]:
             self._child.close()
             raise ModelFault(f"{self._path.name} holds no {TEMPLATE_KEY}", REDO, "E471")
+        if all(value == NO_NUMBER for value in loaded["logits"]):
+            self._child.close()
+            raise ModelFault(f"{self._path.name} computes no numbers (NaN): its weights are damaged", REDO, "E470")
         self._template: str = loaded["template"]
         self._specials: dict[str, str] = loaded["special_tokens"]
         # llama.cpp's own chat code removes a BOS that both the template and the vocabulary would add.

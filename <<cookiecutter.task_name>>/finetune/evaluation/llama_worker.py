@@ -26,6 +26,8 @@ BEAT_SECONDS = 1.0
 WARM_UP = 32
 """Tokens read before a file counts as loaded: a batch, which takes other matrix kernels than a single token."""
 SHOWN_LOGITS = 512
+NO_NUMBER = 1e30
+"""Stands for a logit that is infinite or NaN; JSON has neither."""
 TEMPLATE_KEY = "tokenizer.chat_template"
 Answer = dict[str, Any]
 
@@ -68,7 +70,7 @@ class Runner:
         self._llama.eval([0])
         logits = llama_cpp.llama_get_logits_ith(self._llama.ctx, -1)[: min(vocabulary, SHOWN_LOGITS)]
         self._llama.reset()
-        return [value if math.isfinite(value) else 1e30 for value in logits]
+        return [value if math.isfinite(value) else NO_NUMBER for value in logits]
 
     def facts(self) -> Answer:
         import llama_cpp

@@ -25,12 +25,14 @@ from finetune.inference.artefacts import choose, shown_path
 from finetune.inference.checks import Oddities, TextChecks
 from finetune.inference.part import Part
 from finetune.inference.source import HOW, STDIN, AskedRow, Source, open_source
+from finetune.interrupts import rerun
 
 WINDOW = 128
 """Rows between two writes to the disk: what a killed run loses at most."""
 _SHOWN_ANSWERS = 20
 
 
+@rerun("answers that are written are kept, and it goes on behind them")
 def predict(
     project: Project, source: str, output: str, artefact: str | None = None, form: str | None = None,
     force: bool = False,
