@@ -304,7 +304,7 @@ def test_memory_is_met_by_smaller_batches_first_and_by_qlora_only_when_asked(
 
     def at(gigabytes: int) -> Any:
         large = {"max_length": 2048, "batch": {"per_device": 8, "effective": 8}}
-        context = {"generation": {"context": 2048}}
+        context = {"generation": {"context": 4096}}
         task = {"resources": {"gpu_memory_gb": gigabytes}}
         project = make_project(training=large, benchmark=context, task=task, root=tmp_path / str(gigabytes))
         return propose(project, eight, 8_030_000_000)
