@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import native_shim
 import pytest
 import yaml
 from tiny_model import write_tiny_model
@@ -61,6 +62,17 @@ def _signals_as_before() -> Iterator[None]:
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture
+def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`dying("decode", CRASH)`: from now on llama.cpp's process dies so; returns the file that will hold its id."""
+
+    def prepare(call: str, how: str, **options: Any) -> Path:
+        monkeypatch.setenv("PYTHONPATH", native_shim.write(tmp_path / "shim", call, how, **options))
+        return tmp_path / "shim" / "mark"
+
+    return prepare
 
 
 def raw_rows(task_type: str, count: int = 60) -> list[dict[str, Any]]:

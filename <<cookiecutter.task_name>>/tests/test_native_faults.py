@@ -39,17 +39,6 @@ def project(make_project: Callable[..., Any]) -> Any:
     return project
 
 
-@pytest.fixture
-def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """`dying("decode", CRASH)`: from now on llama.cpp's process dies so; returns the file that will hold its id."""
-
-    def prepare(call: str, how: str, **options: Any) -> Path:
-        monkeypatch.setenv("PYTHONPATH", native_shim.write(tmp_path / "shim", call, how, **options))
-        return tmp_path / "shim" / "mark"
-
-    return prepare
-
-
 def test_an_answer_that_was_stopped_costs_only_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in chat.py: the process that was answering is gone, and the next question gets a new one."""
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)

@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import native_shim
 import pytest
@@ -34,17 +33,6 @@ def proof_forgotten() -> Iterator[None]:
     llama_runtime.extra_buffers.cache_clear()
     yield
     llama_runtime.extra_buffers.cache_clear()
-
-
-@pytest.fixture
-def dying(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """`dying("decode", CRASH)`: from now on llama.cpp's process dies so; returns the file that will hold its id."""
-
-    def prepare(call: str, how: str, **options: Any) -> Path:
-        monkeypatch.setenv("PYTHONPATH", native_shim.write(tmp_path / "shim", call, how, **options))
-        return tmp_path / "shim" / "mark"
-
-    return prepare
 
 
 @pytest.fixture

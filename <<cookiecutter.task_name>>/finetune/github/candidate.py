@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.strict_yaml import MAX_BYTES as MAX_CONFIG_BYTES
+from finetune.data.raw_files import LFS
 from finetune.errors import FinetuneError, Problems
 from finetune.github.checkout import shown
 from finetune.provenance import staged
@@ -31,7 +32,6 @@ MAX_FILES = 200
 MAX_DATA_BYTES = 50_000_000
 """Of one data file; GitHub itself warns beyond 50 MB."""
 MAX_TOTAL_BYTES = 200_000_000
-_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MODES = {
@@ -86,7 +86,7 @@ def fetch_blobs(github: GitHub, sha: str, target: Path, tree: list[Entry] | None
             content = _download(github, entry)
             if content is None:
                 problems.add(entry.path, "E620", "GitHub's bytes are not those the commit names", "run the job again")
-            elif content.startswith(_LFS_POINTER):
+            elif content.startswith(LFS):
                 problems.add(entry.path, "E619", "a Git LFS pointer, not the data", "commit the file itself")
             else:
                 (folder / entry.path).parent.mkdir(parents=True, exist_ok=True)
