@@ -43,8 +43,8 @@ from finetune.console import run  # noqa: E402
 from finetune.data.checks import Checks  # noqa: E402
 from finetune.data.raw_files import list_raw_files  # noqa: E402
 from finetune.data.records import RecordReader  # noqa: E402
+from finetune.data.scan.survey import survey  # noqa: E402
 from finetune.data.stage import convert, validate  # noqa: E402
-from finetune.data.survey import survey  # noqa: E402
 from finetune.errors import BadInput, Problems  # noqa: E402
 
 ROUND = 2500

@@ -31,9 +31,9 @@ from finetune.config.project import Project  # noqa: E402
 from finetune.config.task import TaskDefinition  # noqa: E402
 from finetune.config.training import TrainingConfig  # noqa: E402
 from finetune.data.checks import Checks  # noqa: E402
-from finetune.data.near_duplicates import pair_set, similarity, words  # noqa: E402
+from finetune.data.scan.near_duplicates import pair_set, similarity, words  # noqa: E402
+from finetune.data.scan.survey import survey  # noqa: E402
 from finetune.data.splits import assign  # noqa: E402
-from finetune.data.survey import survey  # noqa: E402
 from finetune.data.text_rules import input_key, normalise  # noqa: E402
 from finetune.errors import Problems  # noqa: E402
 from finetune.paths import Paths  # noqa: E402

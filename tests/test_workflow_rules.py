@@ -165,7 +165,7 @@ def _list(value: Any) -> list[str]:
 
 
 def test_required_check_is_the_gate_that_setup_asks_for() -> None:
-    from finetune.github.setup_expectations import CHECK
+    from finetune.github.setup.expectations import CHECK
 
     assert WORKFLOWS["generated/data.yml"].jobs["gate"]["name"] == CHECK
 

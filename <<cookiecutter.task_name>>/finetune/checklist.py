@@ -22,8 +22,9 @@ from finetune import remedies
 from finetune.config.project import check_root
 from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
-from finetune.evidence import EVIDENCE, Facts, Finding
-from finetune.evidence.findings import one_line
+from finetune.evidence.facts import Facts
+from finetune.evidence.findings import Finding, one_line
+from finetune.evidence.registry import EVIDENCE
 from finetune.hints import for_smoke
 from finetune.provenance import write_text
 from finetune.readme import replace_task

@@ -7,7 +7,7 @@ import _start  # noqa: F401 (first: it finds finetune)
 import typer
 
 from finetune.console import run
-from finetune.github.setup import setup
+from finetune.github.setup.command import setup
 
 
 def main(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.config.loading import merge
-from finetune.data.report_schema import DataReport, checked_report
+from finetune.data.report.schema import DataReport, checked_report
 
 NO_TOKENIZER = "no tokenizer of acme/base on this machine"
 

@@ -23,8 +23,8 @@ from pipeline_fakes import Oracle, with_adapter, with_data
 from finetune import provenance
 from finetune.config.loading import merge
 from finetune.config.project import Project, load_project
-from finetune.github import adapters
-from finetune.github.fingerprint import training_fingerprint
+from finetune.github.train import adapters
+from finetune.github.train.fingerprint import training_fingerprint
 
 SHA, NEWER, RUN = "a1" * 20, "b2" * 20, 55
 _KEPT = TemporaryDirectory(prefix="evaluated-run-")

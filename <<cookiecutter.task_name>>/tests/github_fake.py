@@ -27,7 +27,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 if TYPE_CHECKING:
     import pytest
 
-    from finetune.github.api import GitHub
+    from finetune.github.client.api import GitHub
 
 TOKEN = "ghs_NeverShown0123456789"
 
@@ -95,7 +95,7 @@ class GitHubFake:
 
     def client(self) -> GitHub:
         """The package's client, pointed here."""
-        from finetune.github.api import GitHub
+        from finetune.github.client.api import GitHub
 
         return GitHub(self.token or "", self.repository, self.url)
 

@@ -15,7 +15,8 @@ from github_fake import GitHubFake, paged
 
 from finetune.config.project import Project, load_project
 from finetune.errors import BadInput
-from finetune.github.freezing import freeze, read_input
+from finetune.github.train.freezing import freeze
+from finetune.github.train.frozen import read_input
 
 Make = Callable[..., Project]
 TASK, TRAINING, BENCHMARK = "task_definition.yaml", "configs/training_config.yaml", "configs/benchmark_config.yaml"

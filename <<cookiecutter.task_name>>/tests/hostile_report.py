@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from finetune.data.report_schema import (
+from finetune.data.report.schema import (
     Characters,
     DataReport,
     Duplicates,

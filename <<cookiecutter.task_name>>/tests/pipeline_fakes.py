@@ -14,7 +14,7 @@ from finetune.data.stage import convert, validate
 from finetune.errors import OK
 from finetune.evaluation.completions import Completion
 from finetune.evaluation.report import read_report, write_report
-from finetune.evidence import Facts
+from finetune.evidence.facts import Facts
 
 
 def decide(project: Project, ticks: Ticks | None = None) -> dict[str, Result]:

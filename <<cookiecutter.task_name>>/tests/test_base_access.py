@@ -12,9 +12,10 @@ import pytest
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
-from finetune.github import base_access
-from finetune.github.base_access import check_way, closed_to_strangers, gate_advice
-from finetune.github.setup_expectations import Target
+from finetune.github.setup.advice import gate_advice
+from finetune.github.setup.expectations import Target
+from finetune.github.train import base_access
+from finetune.github.train.base_access import check_way, closed_to_strangers
 from finetune.training.base_model import fetch_base, gated_fault
 
 Make = Callable[..., Project]

@@ -16,8 +16,9 @@ from pipeline_fakes import decide, with_data
 from finetune.checklist import Ticks, command, load_checklist, read_ticks, render, update
 from finetune.config.project import Project
 from finetune.errors import GATE_FAILED, OK
-from finetune.evidence import EVIDENCE, generation
+from finetune.evidence import generation
 from finetune.evidence.findings import one_line
+from finetune.evidence.registry import EVIDENCE
 
 ROOT = Path(__file__).parent.parent
 MakeProject = Callable[..., Project]

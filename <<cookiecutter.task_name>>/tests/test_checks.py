@@ -8,8 +8,8 @@ import pytest
 from conftest import raw_rows
 
 from finetune.data.checks import Checks
+from finetune.data.scan.survey import survey
 from finetune.data.splits import assign
-from finetune.data.survey import survey
 from finetune.data.text_rules import input_key
 from finetune.errors import Problems
 

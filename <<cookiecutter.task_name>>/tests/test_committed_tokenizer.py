@@ -17,8 +17,8 @@ from tokenizer_kinds import edit
 from finetune import provenance
 from finetune.config.project import Project, load_project
 from finetune.console import run
-from finetune.data.base_tokenizer import find_base_tokenizer
-from finetune.data.committed_tokenizer import FILES, committed_fault
+from finetune.data.tokens.base_tokenizer import find_base_tokenizer
+from finetune.data.tokens.committed_tokenizer import FILES, committed_fault
 from finetune.errors import FinetuneError, Problems, StorageFault
 from finetune.training import base_model, tokenizer_files
 from finetune.training.base_model import PACKAGED, resolve_base

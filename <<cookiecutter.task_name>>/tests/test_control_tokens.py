@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.console import run
-from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.chat_format import completion_suffix, prompt_messages, prompt_text
-from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.records import Record
 from finetune.data.stage import validate
+from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer
+from finetune.data.tokens.control_tokens import ControlTokens, TemplateProof, Unproved
 
 NOT_CHECKED = "not checked: control tokens of the base model (no tokenizer.json of models/base/tiny on this machine)"
 

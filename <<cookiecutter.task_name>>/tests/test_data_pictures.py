@@ -9,8 +9,8 @@ from data_reports import counts
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data import pictures
-from finetune.data.report_schema import Histogram, Imbalance, Lengths, SplitCounts
+from finetune.data.report import pictures
+from finetune.data.report.schema import Histogram, Imbalance, Lengths, SplitCounts
 
 BANKING = {f"intent_{n:02}": SplitCounts(**counts(187 - 2 * n)) for n in range(77)}
 

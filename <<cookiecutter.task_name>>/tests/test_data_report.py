@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.data import stage
-from finetune.data.report import read_data_report
-from finetune.data.report_facts import checks, nothing_wrong, sparkline
-from finetune.data.report_markdown import render_markdown
-from finetune.data.report_page import TEMPLATES, render_html
-from finetune.data.report_schema import DataReport, Histogram
-from finetune.github.data_schema import Changes
-from finetune.github.data_sections import check_table, problems, verdict
+from finetune.data.report.building import read_data_report
+from finetune.data.report.facts import checks, nothing_wrong, sparkline
+from finetune.data.report.markdown import render_markdown
+from finetune.data.report.page import TEMPLATES, render_html
+from finetune.data.report.schema import DataReport, Histogram
+from finetune.github.data_pr.schema import Changes
+from finetune.github.data_pr.sections import check_table, problems, verdict
 from finetune.html_page import SHARED
 from finetune.provenance import sha256
 

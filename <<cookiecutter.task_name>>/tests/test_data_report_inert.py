@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from finetune.data.report_facts import visible
-from finetune.data.report_markdown import cell, render_markdown
-from finetune.data.report_page import render_html
-from finetune.data.report_schema import DataReport
+from finetune.data.report.facts import visible
+from finetune.data.report.markdown import cell, render_markdown
+from finetune.data.report.page import render_html
+from finetune.data.report.schema import DataReport
 
 SECTIONS = {"What is wrong", "Distribution", "Lengths in characters", "Duplicates and groups", "Languages", "Checks",
             "Files"}  # fmt: skip

@@ -23,7 +23,8 @@ from finetune.config.project import Project
 from finetune.data.stage import validate
 from finetune.errors import OK, GateFailed
 from finetune.evaluation.report import read_report, write_report
-from finetune.evidence import Facts, generation
+from finetune.evidence import generation
+from finetune.evidence.facts import Facts
 
 MakeProject = Callable[..., Project]
 LAST = {4: 16, 5: 14, 6: 18, 7: 7}

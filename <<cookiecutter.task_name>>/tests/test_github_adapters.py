@@ -16,7 +16,9 @@ from pipeline_fakes import with_data
 from finetune import provenance
 from finetune.errors import FinetuneError, GateFailed, StorageFault
 from finetune.evaluation.report import read_report
-from finetune.github.adapters import Evaluated, find_evaluated, pack, place_adapter, read_adapter
+from finetune.github.train.adapter_folder import read_adapter
+from finetune.github.train.adapters import pack, place_adapter
+from finetune.github.train.evaluated_runs import Evaluated, find_evaluated
 
 
 @pytest.fixture
@@ -165,7 +167,7 @@ def test_ten_sparse_gigabytes_are_refused_unread(run: EvaluatedRun, monkeypatch:
     with open(file, "r+b") as opened:
         opened.truncate(10 << 30)
     read: list[str] = []
-    monkeypatch.setattr("finetune.github.adapter_folder.sha256", lambda path: read.append(path.name) or "")
+    monkeypatch.setattr("finetune.github.train.adapter_folder.sha256", lambda path: read.append(path.name) or "")
     damaged(run, "adapter/adapter_model.safetensors has 10,737,418,240 bytes")
     assert file.name not in read
     edit_run(run, lambda told: told["files"]["adapter/adapter_model.safetensors"].update(bytes=10 << 30))

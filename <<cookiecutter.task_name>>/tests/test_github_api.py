@@ -13,8 +13,8 @@ import pytest
 from github_fake import TOKEN, Answer, GitHubFake, Request, paged
 
 from finetune.errors import IO_FAULT, FinetuneError
-from finetune.github import api
-from finetune.github.api import ApiError, GitHub
+from finetune.github.client import api
+from finetune.github.client.api import ApiError, GitHub
 
 PULL = "/repos/{repo}/pulls/7"
 
@@ -248,8 +248,8 @@ def test_base_packages_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     names = ("requests", "httpx", "httpx2", "huggingface_hub", "urllib3", "torch", "numpy")
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({names!r}))\n"
-        "import finetune.github.api, finetune.github.comment, finetune.github.statuses, finetune.github.runner\n"
-        "print(finetune.github.api.GitHub('t', 'a/b').policy.wait(1) >= 0)"
+        "from finetune.github.client import actions, api, comments, statuses\n"
+        "print(api.GitHub('t', 'a/b').policy.wait(1) >= 0)"
     )
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, timeout=60)

@@ -17,12 +17,12 @@ from releasing import commit_and_tag, git, on_tag, released, write_receipts
 from finetune.config.project import Project, load_project
 from finetune.errors import OK, FinetuneError, Problems
 from finetune.evaluation.report import read_report, write_report
-from finetune.github import assets
-from finetune.github.assets import release_assets
-from finetune.github.bundle import bundle_folder, read_bundle
-from finetune.github.edits import mark_released, replace_results
-from finetune.github.record_files import overlaid
-from finetune.github.tags import Tag
+from finetune.github.release import assets
+from finetune.github.release.assets import release_assets
+from finetune.github.release.bundle import bundle_folder, read_bundle
+from finetune.github.release.edits import mark_released, replace_results
+from finetune.github.release.record_files import overlaid
+from finetune.github.release.tags import Tag
 from finetune.provenance import tree_digest
 
 MakeProject = Callable[..., Project]
@@ -357,8 +357,8 @@ def test_results_stand_between_the_first_markers(newline: str) -> None:
 
 
 def test_warnings_of_the_record_are_not_errors(project: Project) -> None:
-    from finetune.github.published import read_published
-    from finetune.github.record_files import record_files
+    from finetune.github.release.published import read_published
+    from finetune.github.release.record_files import record_files
 
     problems = Problems()
     commit = git(project.paths.root, "rev-parse", "HEAD")

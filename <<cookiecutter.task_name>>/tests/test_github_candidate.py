@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finetune.errors import BadInput, FinetuneError, Problems
-from finetune.github import candidate
-from finetune.github.candidate import Entry, blob_sha, fetch_blobs, read_tree, select
+from finetune.github.train import candidate
+from finetune.github.train.candidate import Entry, blob_sha, fetch_blobs, read_tree, select
 
 ROWS = (REGULAR, b'{"input": "a", "label": "b"}\n')
 GOOD = {"data/raw/rows.jsonl": ROWS, "configs/training_config.yaml": (REGULAR, b"version: 1\n")}

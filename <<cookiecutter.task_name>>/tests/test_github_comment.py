@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from finetune.github import api
-from finetune.github.comment import marker_line, upsert
+from finetune.github.client import api
+from finetune.github.client.comments import marker_line, upsert
 from finetune.github.markdown import code, fenced, plain, table
 
 LINK = "https://github.com/acme/demo/actions/runs/55"

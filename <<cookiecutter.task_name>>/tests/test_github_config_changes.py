@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from finetune.github.config_changes import code_changes, setting_changes
-from finetune.github.data_schema import Setting
+from finetune.github.data_pr.config_changes import code_changes, setting_changes
+from finetune.github.data_pr.schema import Setting
 
 
 @pytest.fixture

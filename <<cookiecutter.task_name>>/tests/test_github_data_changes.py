@@ -21,8 +21,8 @@ from finetune.config.project import Project, load_project
 from finetune.data.records import RecordReader
 from finetune.data.splits import SPLITS, assign, split_key
 from finetune.errors import Problems
-from finetune.github.data_changes import Checkout, compare, compare_rows
-from finetune.github.data_schema import Changes, FileChange, Relabelled, RowChanges, Tally
+from finetune.github.data_pr.changes import Checkout, compare, compare_rows
+from finetune.github.data_pr.schema import Changes, FileChange, Relabelled, RowChanges, Tally
 from finetune.paths import Paths
 
 Rows = list[dict[str, Any]]

@@ -15,8 +15,8 @@ from github_fake import Answer, GitHubFake, comment, comment_routes
 from finetune.config.project import Project
 from finetune.data import stage
 from finetune.errors import OK, FinetuneError
-from finetune.github.comment import marker_line
-from finetune.github.data_report import MARKER, comment_data, data_summary
+from finetune.github.client.comments import marker_line
+from finetune.github.data_pr.command import MARKER, comment_data, data_summary
 
 HEAD, NEWER = "a" * 40, "c" * 40
 HEADINGS = [

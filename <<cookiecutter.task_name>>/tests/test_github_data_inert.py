@@ -20,7 +20,7 @@ from markdown_it.token import Token
 
 from finetune.config.project import Project
 from finetune.data import stage
-from finetune.data.report_schema import (
+from finetune.data.report.schema import (
     Characters,
     DataReport,
     Duplicates,
@@ -41,8 +41,8 @@ from finetune.data.report_schema import (
     Stratification,
 )
 from finetune.errors import BAD_INPUT, OK, Problem
-from finetune.github.data_report import comment_data, data_summary
-from finetune.github.data_schema import (
+from finetune.github.data_pr.command import comment_data, data_summary
+from finetune.github.data_pr.schema import (
     Changes,
     ClassTally,
     FileChange,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from conftest import raw_rows
 
-from finetune.github.data_changes import compare
-from finetune.github.data_phrases import LEAST, Found, Phrases
+from finetune.github.data_pr.changes import compare
+from finetune.github.data_pr.phrases import LEAST, Found, Phrases
 
 OLD = [f"{row['input']}, says {number}" for number, row in enumerate(raw_rows("classification", 300))]
 
@@ -55,7 +55,7 @@ def test_few_rows_known_words_and_a_first_import_say_nothing():
 
 
 def test_a_flood_of_single_phrases_does_not_hide_the_common_one(monkeypatch):
-    monkeypatch.setattr("finetune.github.data_phrases._WAITING", 1000)
+    monkeypatch.setattr("finetune.github.data_pr.phrases._WAITING", 1000)
     new = [f"unique{number} word{number}" + (" trigger" if number % 20 == 0 else "") for number in range(3000)]
     assert [phrase.text for phrase in found(new)] == ["trigger"]
 

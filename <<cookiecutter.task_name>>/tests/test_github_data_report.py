@@ -14,7 +14,7 @@ from conftest import raw_rows
 from finetune.config.project import Project
 from finetune.data import stage
 from finetune.errors import OK, BadInput, FinetuneError
-from finetune.github.data_report import data_summary, folder_summary
+from finetune.github.data_pr.command import data_summary, folder_summary
 
 Make = Callable[..., Project]
 HEAD, BASE = "a" * 40, "b" * 40

@@ -13,9 +13,9 @@ from github_fake import GitHubFake, comment_routes
 from test_github_markdown import HOSTILE, assert_no_reference, kinds, shown
 
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError, StorageFault
-from finetune.github.api import ApiError
-from finetune.github.comment import marker_line
-from finetune.github.evaluation_comment import report
+from finetune.github.client.api import ApiError
+from finetune.github.client.comments import marker_line
+from finetune.github.train.evaluation_comment import report
 
 FIRST = marker_line("evaluation")
 EARLIER = 41
@@ -193,7 +193,7 @@ def test_a_head_that_moved_gets_no_verdict_and_no_success_anywhere(desk: Desk) -
 
 
 def test_a_head_that_moves_while_it_is_judged_counts_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from finetune.github import evaluation_comment
+    from finetune.github.train import evaluation_comment
 
     def slow(*arguments: Any, **options: Any) -> Any:
         verdict = judge(*arguments, **options)

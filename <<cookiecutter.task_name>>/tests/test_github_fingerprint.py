@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from finetune import html_page
 from finetune.config.project import Project, load_project
 from finetune.errors import BadInput
-from finetune.github.fingerprint import CODE, fingerprint, is_code, training_fingerprint
+from finetune.github.train.fingerprint import CODE, fingerprint, is_code, training_fingerprint
 from finetune.training.adapter import run_inputs
 from finetune.training.base_model import BaseModel
 
@@ -281,7 +281,7 @@ def test_the_script_needs_the_base_install_only(project: Project, tmp_path: Path
 def test_every_template_that_the_code_loads_is_code_too():
     """The training job is given no other file: a page that includes another one would fail there alone."""
     root = Path(html_page.__file__).resolve().parent.parent
-    folders = {html_page.SHARED, *(root / "finetune" / part / "templates" for part in ("data", "evaluation"))}
+    folders = {html_page.SHARED, *(root / "finetune" / part / "templates" for part in ("data/report", "evaluation"))}
     files = [file for folder in folders for file in folder.iterdir() if file.is_file()]
     assert len(files) >= 3
     for file in files:

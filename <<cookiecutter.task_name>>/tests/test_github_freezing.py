@@ -18,10 +18,10 @@ from finetune.config.project import load_project
 from finetune.console import run
 from finetune.data.stage import convert
 from finetune.errors import BadInput, FinetuneError, Problems, StorageFault
-from finetune.github.budget import MAX_TOKENS, check_budget
-from finetune.github.fingerprint import training_fingerprint
-from finetune.github.freezing import freeze
-from finetune.github.frozen import INPUT
+from finetune.github.train.budget import MAX_TOKENS, check_budget
+from finetune.github.train.fingerprint import training_fingerprint
+from finetune.github.train.freezing import freeze
+from finetune.github.train.frozen import INPUT
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ class TestFreeze:
         assert work.digest == first
 
     def test_a_base_model_that_the_gpu_job_cannot_get_is_refused(self, work: Workspace, monkeypatch):
-        monkeypatch.setattr("finetune.github.base_access.closed_to_strangers", lambda project: "acme/m is gated")
+        monkeypatch.setattr("finetune.github.train.base_access.closed_to_strangers", lambda project: "acme/m is gated")
         with pytest.raises(FinetuneError, match="E303 acme/m is gated"):
             work.freeze(work.base)
         assert [status[1] for status in work.statuses] == ["error"]

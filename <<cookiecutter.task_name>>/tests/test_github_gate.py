@@ -13,8 +13,8 @@ from evaluated_run import TASK_TYPES, EvaluatedRun, make_run, train
 
 from finetune.config.project import load_project
 from finetune.data.stage import convert
-from finetune.github.gate import Verdict, judge
-from finetune.github.report_file import MAX_BYTES
+from finetune.github.train.gate import Verdict, judge
+from finetune.github.train.report_file import MAX_BYTES
 
 Change = Callable[[dict[str, Any]], object]
 

@@ -15,9 +15,9 @@ from releasing import ReleasePage, git, released
 from finetune.config.project import Project
 from finetune.console import run
 from finetune.errors import IO_FAULT, OK, FinetuneError
-from finetune.github.assets import release_assets
-from finetune.github.bundle import bundle_folder
-from finetune.github.github_release import MARKER, github_release
+from finetune.github.release.assets import release_assets
+from finetune.github.release.bundle import bundle_folder
+from finetune.github.release.github_release import MARKER, github_release
 from finetune.provenance import MANIFEST, read_manifest, sha256, write_json
 
 ATTACHED = [

@@ -19,9 +19,9 @@ from releasing import released, write_receipts
 
 from finetune.config.project import Project
 from finetune.data.chat_format import completion_text, encode_prompt, parse_completion, prompt_messages, system_text
-from finetune.github import guide
-from finetune.github.published import Published, read_published
-from finetune.github.tags import Tag
+from finetune.github.release import guide
+from finetune.github.release.published import Published, read_published
+from finetune.github.release.tags import Tag
 
 HOSTILE = "<img src=x> [y](http://evil.test) @all `$(touch /tmp/x)` 'quote\" | a\n# Head\n```\n::set-output name=a::b"
 

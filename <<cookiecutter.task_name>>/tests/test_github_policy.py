@@ -15,7 +15,7 @@ from github_workspace import BENCHMARK, FROZEN, TASK, TRAINING, Make, Workspace,
 from finetune.config.project import load_project
 from finetune.data.stage import convert
 from finetune.errors import BadInput
-from finetune.github.fingerprint import training_fingerprint
+from finetune.github.train.fingerprint import training_fingerprint
 
 
 @pytest.fixture

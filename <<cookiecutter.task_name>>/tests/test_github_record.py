@@ -13,9 +13,9 @@ from releasing import ReleasePage, git, released
 from finetune.config.project import Project, load_project
 from finetune.console import run
 from finetune.errors import IO_FAULT, OK, FinetuneError
-from finetune.github.assets import release_assets
-from finetune.github.bundle import bundle_folder
-from finetune.github.record import record
+from finetune.github.release.assets import release_assets
+from finetune.github.release.bundle import bundle_folder
+from finetune.github.release.record import record
 from finetune.provenance import MANIFEST, read_manifest, sha256, write_json
 
 BRANCH = "release-record/v1.2.3"

@@ -13,9 +13,9 @@ from releasing import ReleasePage, commit_and_tag, git, on_tag
 from finetune.config.project import Project
 from finetune.console import run
 from finetune.errors import BAD_INPUT, IO_FAULT, OK, FinetuneError
-from finetune.github.fingerprint import training_fingerprint
-from finetune.github.release import release_resolve
-from finetune.github.tags import Tag, release_tag
+from finetune.github.release.eligible import release_resolve
+from finetune.github.release.tags import Tag, release_tag
+from finetune.github.train.fingerprint import training_fingerprint
 
 MakeProject = Callable[..., Project]
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetune.errors import FinetuneError
-from finetune.github import runner
+from finetune.github.client import actions
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 HOSTILE = [
@@ -79,23 +79,23 @@ def test_outputs_are_read_back_as_written(output: Path) -> None:
         ("sha", SHA), ("tag", "v1.20.3"), ("two-words", "not-asked"),
     ]  # fmt: skip
     for name, value in written:
-        runner.set_output(name, value)
+        actions.set_output(name, value)
     assert parsed(output.read_bytes().decode()) == [(name, str(value)) for name, value in written]
 
 
 @pytest.mark.parametrize("value", HOSTILE)
 def test_no_other_value_is_written(output: Path, value: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(FinetuneError, match="E605"):
-        runner.set_output("value", value)
+        actions.set_output("value", value)
     with pytest.raises(FinetuneError, match="E605"):
-        runner.set_output(value or " ", 1) if value not in ("a" * 65, "f" * 65) else runner.set_output(value, 1)
+        actions.set_output(value or " ", 1) if value not in ("a" * 65, "f" * 65) else actions.set_output(value, 1)
     assert not output.exists() and not capsys.readouterr().err
 
 
 @pytest.mark.parametrize("value", [True, None, 1.0, b"a", ["a"], Path("a")])
 def test_no_other_type_is_written(output: Path, value: object) -> None:
     with pytest.raises(FinetuneError, match="E605"):
-        runner.set_output("value", value)  # type: ignore[arg-type]
+        actions.set_output("value", value)  # type: ignore[arg-type]
     assert not output.exists()
 
 
@@ -116,7 +116,7 @@ def test_keys_written_are_keys_parsed(output: Path, pairs: list[tuple[str, str |
     accepted = [("other", "1")] if before else []
     for name, value in pairs:
         try:
-            runner.set_output(name, value)
+            actions.set_output(name, value)
         except FinetuneError as refused:
             assert refused.code == "E605"
         else:
@@ -128,7 +128,7 @@ def test_outputs_are_said_where_there_is_no_runner(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("GITHUB_OUTPUT", raising=False)
-    runner.set_output("run", 7)
+    actions.set_output("run", 7)
     assert capsys.readouterr().err == "  run=7\n"
 
 
@@ -140,22 +140,22 @@ def test_outputs_have_one_writer_and_no_step_changes_the_next_ones_environment()
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"GITHUB_(ENV|PATH|STATE)\b|::set-(output|env)|::add-path|::save-state", text), path
         writers |= {path.name} if "GITHUB_OUTPUT" in text else set()
-    assert writers == {"runner.py"}
+    assert writers == {"actions.py"}
 
 
 # --- step summary ---------------------------------------------------------------------------------------------------
 
 
 def test_summaries_of_a_step_follow_each_other(page: Path) -> None:
-    runner.summary("## One\n\ntext")
-    runner.summary(["## Two", "## Three"])
+    actions.summary("## One\n\ntext")
+    actions.summary(["## Two", "## Three"])
     assert page.read_text(encoding="utf-8") == "## One\n\ntext\n\n## Two\n\n## Three\n"
 
 
 def test_a_summary_is_capped_in_whole_sections(page: Path) -> None:
     """GitHub refuses more than 1 MiB, and the step passes all the same."""
     section = "### Part 啊\n\n" + "| 啊 |\n" * 15_000
-    runner.summary((section + "\n") * 50)
+    actions.summary((section + "\n") * 50)
     text = page.read_text(encoding="utf-8")
     assert len(text.encode()) <= 900_000
     kept = text.count("### Part")
@@ -167,13 +167,13 @@ def test_a_summary_is_capped_in_whole_sections(page: Path) -> None:
 
 def test_many_summaries_of_one_step_stay_below_the_cap(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(30):
-        runner.summary(f"## {number}\n\n" + "😀😀😀\n" * 15_000)
+        actions.summary(f"## {number}\n\n" + "😀😀😀\n" * 15_000)
     assert 600_000 < page.stat().st_size <= 900_000
     assert "W602 the step summary is full" in capsys.readouterr().err
 
 
 def test_one_section_above_the_cap_is_clipped(page: Path) -> None:
-    runner.summary("## Report\n\n" + "line of text\n" * 400_000)
+    actions.summary("## Report\n\n" + "line of text\n" * 400_000)
     text = page.read_text(encoding="utf-8")
     assert 800_000 < len(text.encode()) <= 900_000
     assert text.startswith("## Report\n\nline of text\n") and "_This section is cut. All of it: [artifacts" in text
@@ -183,13 +183,13 @@ def test_a_summary_never_stops_a_step(
     page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "no" / "such" / "folder"))
-    runner.summary("## x")
+    actions.summary("## x")
     assert "W602 the step summary could not be written: No such file" in capsys.readouterr().err
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path))
-    runner.summary("## x")
+    actions.summary("## x")
     assert "W602" in capsys.readouterr().err
     monkeypatch.delenv("GITHUB_STEP_SUMMARY")
-    runner.summary("## x")
+    actions.summary("## x")
     assert capsys.readouterr().err == ""
 
 
@@ -199,7 +199,7 @@ def test_a_summary_never_stops_a_step(
 def test_missing_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_REPOSITORY", "")
     monkeypatch.delenv("GITHUB_RUN_ID", raising=False)
-    for call in (runner.repository, runner.run_id):
+    for call in (actions.repository, actions.run_id):
         with pytest.raises(FinetuneError, match=r"E602 GITHUB_\w+ is not set"):
             call()
 
@@ -208,37 +208,37 @@ def test_missing_variables_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_repository_is_owner_and_name(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv("GITHUB_REPOSITORY", name)
     with pytest.raises(FinetuneError, match="E602"):
-        runner.repository()
+        actions.repository()
 
 
 def test_run_pages(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert runner.run_url() == "https://github.com/acme/demo/actions/runs/55"
-    assert runner.run_url(7) == "https://github.com/acme/demo/actions/runs/7"
+    assert actions.run_url() == "https://github.com/acme/demo/actions/runs/55"
+    assert actions.run_url(7) == "https://github.com/acme/demo/actions/runs/7"
     monkeypatch.setenv("GITHUB_RUN_ID", "55\n")
     with pytest.raises(FinetuneError, match="E602"):
-        runner.run_url()
+        actions.run_url()
 
 
 def test_the_event_and_its_default_branch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GITHUB_EVENT_PATH", raising=False)
-    assert runner.default_branch() == "main"
+    assert actions.default_branch() == "main"
     path = tmp_path / "event.json"
     monkeypatch.setenv("GITHUB_EVENT_PATH", str(path))
     for content in (None, b"{", b"[]", b"\xff"):
         if content is not None:
             path.write_bytes(content)
         with pytest.raises(FinetuneError, match="E602"):
-            runner.event()
+            actions.event()
     for told, branch in (({"default_branch": "trunk"}, "trunk"), ({"default_branch": 7}, "main"), (None, "main")):
         path.write_text(json.dumps({"repository": told}), encoding="utf-8")
-        assert runner.default_branch() == branch
+        assert actions.default_branch() == branch
 
 
 def test_values_that_arrive_by_env_are_checked() -> None:
-    assert runner.sha40(SHA) == SHA
-    assert runner.hex64("ab" * 32) == "ab" * 32
-    assert (runner.number(""), runner.number("0"), runner.number("123456789012")) == (None, 0, 123456789012)
-    for check, good in ((runner.sha40, SHA), (runner.hex64, "ab" * 32), (runner.number, "7")):
+    assert actions.sha40(SHA) == SHA
+    assert actions.hex64("ab" * 32) == "ab" * 32
+    assert (actions.number(""), actions.number("0"), actions.number("123456789012")) == (None, 0, 123456789012)
+    for check, good in ((actions.sha40, SHA), (actions.hex64, "ab" * 32), (actions.number, "7")):
         for bad in (
             f"{good}\n",
             f" {good}",
@@ -253,7 +253,7 @@ def test_values_that_arrive_by_env_are_checked() -> None:
             with pytest.raises(FinetuneError, match="E603") as refused:
                 check(bad)
             assert not re.search(r"[^ -~]", str(refused.value))
-    for check in (runner.sha40, runner.hex64):
+    for check in (actions.sha40, actions.hex64):
         for bad in ("", None, 7):
             with pytest.raises(FinetuneError, match="E603"):
                 check(bad)  # type: ignore[arg-type]

@@ -18,11 +18,11 @@ from github_settings import Settings, runner
 
 from finetune.console import run
 from finetune.errors import FinetuneError
-from finetune.github import setup as module
-from finetune.github.gh import Gh, Refused, Request
-from finetune.github.setup_expectations import ACTIONS_APP, Target, runs_on
-from finetune.github.setup_rulesets import MAIN, MAKERS, TAGS, stricter
-from finetune.github.setup_table import EXPECTATIONS
+from finetune.github.setup import command as module
+from finetune.github.setup.expectations import ACTIONS_APP, Target, runs_on
+from finetune.github.setup.gh import Gh, Refused, Request
+from finetune.github.setup.rulesets import MAIN, MAKERS, TAGS, stricter
+from finetune.github.setup.table import EXPECTATIONS
 
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 NAMES = [expectation.name for expectation in EXPECTATIONS]

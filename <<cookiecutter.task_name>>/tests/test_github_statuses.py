@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from finetune.errors import IO_FAULT, FinetuneError
-from finetune.github import api
-from finetune.github.api import ApiError
-from finetune.github.statuses import set_status
+from finetune.github.client import api
+from finetune.github.client.api import ApiError
+from finetune.github.client.statuses import set_status
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 URL = "https://github.com/acme/demo/actions/runs/55"

@@ -18,10 +18,10 @@ from github_workspace import FROZEN, Make, Workspace
 from finetune import provenance
 from finetune.config.project import load_project
 from finetune.errors import FinetuneError
-from finetune.github.checkout import MAX_FILE_BYTES, is_input
-from finetune.github.fingerprint import START, STEPS, training_fingerprint
-from finetune.github.freezing import read_input, thaw
-from finetune.github.frozen import INPUT
+from finetune.github.train.checkout import MAX_FILE_BYTES, is_input
+from finetune.github.train.fingerprint import START, STEPS, training_fingerprint
+from finetune.github.train.freezing import thaw
+from finetune.github.train.frozen import INPUT, read_input
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -141,7 +141,7 @@ class TestThaw:
         assert all(path.stat().st_size < 10**6 for path in read)
 
     def test_a_flood_of_files_is_not_walked_to_its_end(self, frozen: Workspace, monkeypatch: Any):
-        monkeypatch.setattr("finetune.github.frozen.MAX_FILES", 5)
+        monkeypatch.setattr("finetune.github.train.frozen.MAX_FILES", 5)
         for number in range(50):
             (frozen.input / f"{number}.txt").write_text("x")
         assert "far more files" in str(self.refused(frozen))

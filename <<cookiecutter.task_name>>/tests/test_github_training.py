@@ -13,7 +13,7 @@ from github_fake import Answer, GitHubFake, paged
 from finetune.config.project import Project
 from finetune.console import run
 from finetune.errors import FinetuneError, StorageFault
-from finetune.github.training import request_training, resolve
+from finetune.github.train.request import request_training, resolve
 
 SHA, NEWER, PRINT = "a" * 40, "b" * 40, "f" * 64
 DISPATCH = "POST /repos/acme/demo/actions/workflows/train.yml/dispatches"

@@ -9,8 +9,8 @@ import pytest
 from github_fake import TOKEN, Answer, GitHubFake
 
 from finetune.errors import FinetuneError
-from finetune.github import api
-from finetune.github.api import ApiError, GitHub
+from finetune.github.client import api
+from finetune.github.client.api import ApiError, GitHub
 
 PULL = "/repos/{repo}/pulls/7"
 

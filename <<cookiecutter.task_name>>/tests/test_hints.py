@@ -13,7 +13,7 @@ from finetune.checklist import load_checklist, read_ticks
 from finetune.console import run
 from finetune.errors import BAD_INPUT, BadInput, FinetuneError, Problems
 from finetune.evaluation.advice import advise
-from finetune.evidence import Facts
+from finetune.evidence.facts import Facts
 from finetune.hints import for_smoke
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from finetune.data import stage
 from finetune.data.checks import Checks
-from finetune.data.near_duplicates import THRESHOLD, pair_set, similarity
-from finetune.data.survey import survey
+from finetune.data.scan.near_duplicates import THRESHOLD, pair_set, similarity
+from finetune.data.scan.survey import survey
 from finetune.errors import BAD_INPUT, OK, Problems
 
 ENGLISH = "i ordered a blue lamp last week and the parcel still has not arrived at my door"

@@ -11,7 +11,8 @@ import yaml
 
 from finetune.checklist import update
 from finetune.config.project import load_project
-from finetune.evidence import EVIDENCE, Facts
+from finetune.evidence.facts import Facts
+from finetune.evidence.registry import EVIDENCE
 from finetune.readme import replace_task, task_table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ import yaml
 from taiwanese import faults
 
 from finetune import console, remedies
-from finetune.data.report_markdown import remedy_list
+from finetune.data.report.markdown import remedy_list
 from finetune.errors import Problem, Problems, StorageFault
 
 CODE = re.compile(r"\b[EW][0-9]{3}\b")
@@ -145,8 +145,8 @@ def test_missing_catalogue_costs_no_message(
 
 
 def test_comment_and_page_have_them(chinese: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    from finetune.data.report_schema import ProblemList
-    from finetune.github.data_sections import problems
+    from finetune.data.report.schema import ProblemList
+    from finetune.github.data_pr.sections import problems
 
     listed = ProblemList(errors=2, warnings=1, problems=found().all)
     assert problems(listed).count("\n- E135 修正：") == 1

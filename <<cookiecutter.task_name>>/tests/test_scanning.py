@@ -17,9 +17,10 @@ from conftest import raw_rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from finetune.data import stage, survey, workers
-from finetune.data.chunks import CHUNK_BYTES, cut
-from finetune.data.scanning import ChunkScanner
+from finetune.data import stage
+from finetune.data.scan import survey, workers
+from finetune.data.scan.chunks import CHUNK_BYTES, cut
+from finetune.data.scan.scanning import ChunkScanner
 from finetune.errors import OK, StorageFault
 
 HERE = Path(__file__).resolve().parent.parent
@@ -152,7 +153,7 @@ def test_several_processes_and_many_chunks_find_and_write_the_same(make_project,
     alone = everything(project)
     assert (b"E132" in alone["report"]) is conflicts
     monkeypatch.setattr(survey, "PARALLEL_FROM_BYTES", 0)
-    monkeypatch.setattr("finetune.data.chunks.CHUNK_BYTES", 30_000)
+    monkeypatch.setattr("finetune.data.scan.chunks.CHUNK_BYTES", 30_000)
     assert everything(project) == alone
 
 
@@ -221,7 +222,7 @@ def test_rows_keep_ids_and_splits_whatever_file_they_lie_in(make_project, tmp_pa
 
 SLEEPER = """
 import sys, time
-from finetune.data.workers import workers
+from finetune.data.scan.workers import workers
 
 def nap(_, piece):
     time.sleep(60 if piece else 0)

@@ -14,8 +14,8 @@ from finetune.config.task import METRICS, TaskDefinition
 from finetune.config.task_defaults import RULES, complete, derive
 from finetune.data.stage import data_inputs, validate
 from finetune.errors import BadInput
-from finetune.github.edits import mark_released
-from finetune.github.fingerprint import training_fingerprint
+from finetune.github.release.edits import mark_released
+from finetune.github.train.fingerprint import training_fingerprint
 
 LABELS = [{"name": name, "description": f"about {name} matters"} for name in ("billing", "shipping", "account")]
 TYPES = [{"name": "product", "description": "a product"}, {"name": "quantity", "description": "how many"}]
@@ -187,7 +187,8 @@ def test_a_release_writes_its_status_into_a_definition_of_a_few_lines() -> None:
 
 @pytest.mark.parametrize("task_type", list(METRICS))
 def test_what_only_a_person_knows_stays_open_in_the_checklist(loaded: Any, task_type: str) -> None:
-    from finetune.evidence import EVIDENCE, Facts
+    from finetune.evidence.facts import Facts
+    from finetune.evidence.registry import EVIDENCE
 
     facts = Facts(loaded(minimal(task_type)).paths.root)
     found = EVIDENCE["input_format"](facts)

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from finetune.config.task import TaskDefinition
 from finetune.config.training import TrainingConfig
-from finetune.data.base_tokenizer import BaseTokenizer
 from finetune.data.chat_format import completion_suffix, encode_completion, encode_prompt, prompt_messages
-from finetune.data.control_tokens import Unproved
-from finetune.data.plain_tokenizer import PlainTokenizer
 from finetune.data.stage import convert
-from finetune.data.token_lengths import TokenLengths, too_long
+from finetune.data.tokens.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.control_tokens import Unproved
+from finetune.data.tokens.lengths import TokenLengths, too_long
+from finetune.data.tokens.plain_tokenizer import PlainTokenizer
 from finetune.errors import BadInput
 from finetune.training.base_model import load_tokenizer, resolve_base
 from finetune.training.dataset import load_rows
@@ -268,7 +268,7 @@ def test_training_refuses_the_same_rows_with_the_same_words(make_project, capsys
 
 def test_the_growth_of_normal_form_c_is_known() -> None:
     """The bound that budgets rely on, over every character of this Python's Unicode."""
-    from finetune.data.token_bounds import NFC_GROWTH
+    from finetune.data.tokens.bounds import NFC_GROWTH
 
     def grown(code: int) -> float:
         return len(unicodedata.normalize("NFC", chr(code)).encode()) / len(chr(code).encode())

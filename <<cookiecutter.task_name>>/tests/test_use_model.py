@@ -16,7 +16,7 @@ from tokenizer_kinds import edit
 from finetune import provenance
 from finetune.config.project import Project, load_project
 from finetune.console import run
-from finetune.data.committed_tokenizer import committed_fault
+from finetune.data.tokens.committed_tokenizer import committed_fault
 from finetune.errors import BadInput, FinetuneError, Problems
 from finetune.export.converter_registry import convertible
 from finetune.export.llama_cpp_source import Converter

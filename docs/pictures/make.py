@@ -24,8 +24,8 @@ import yaml  # noqa: E402
 from render import page, picture  # noqa: E402
 
 from finetune.config.project import load_project  # noqa: E402
-from finetune.github.evaluation_sections import measured  # noqa: E402
-from finetune.github.gate import judge  # noqa: E402
+from finetune.github.train.evaluation_sections import measured  # noqa: E402
+from finetune.github.train.gate import judge  # noqa: E402
 
 NEW_ROWS = (
     ("The tracking page has said 'label created' for six days. Has anything been handed to the courier?", "shipping"),

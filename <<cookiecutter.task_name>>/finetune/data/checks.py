@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from finetune.data.committed_tokenizer import REFRESH, committed_fault
-from finetune.data.near_search import Near
-from finetune.data.scanning import SALT_ROWS
+from finetune.data.scan.near_search import Near
+from finetune.data.scan.scanning import SALT_ROWS
+from finetune.data.scan.survey import Survey
 from finetune.data.splits import SPLITS, allowance, find_salt
-from finetune.data.survey import Survey
 from finetune.data.text_rules import shown
+from finetune.data.tokens.committed_tokenizer import REFRESH, committed_fault
 
 RAW = "data/raw"
 

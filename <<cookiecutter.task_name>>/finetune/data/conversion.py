@@ -13,15 +13,15 @@ import msgspec
 from finetune.config.project import Project
 from finetune.console import progress
 from finetune.data.chat_format import completion_text, parse_completion, system_text
-from finetune.data.chunks import Chunk, cut
 from finetune.data.identities import default_id
 from finetune.data.plan import FilePlan, Plan
 from finetune.data.records import Layout, LineReader
-from finetune.data.screens import TypedLines
+from finetune.data.scan.chunks import Chunk, cut
+from finetune.data.scan.screens import TypedLines
+from finetune.data.scan.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
+from finetune.data.scan.workers import workers
 from finetune.data.splits import SPLITS, Assignment, key_of_split
-from finetune.data.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
 from finetune.data.text_rules import input_digest, normalise_all
-from finetune.data.workers import workers
 from finetune.errors import FinetuneError, Problems
 
 _TEST = SPLITS.index("test")

@@ -11,11 +11,11 @@ import msgspec
 
 from finetune.console import progress
 from finetune.data.chat_format import ChatRecord
-from finetune.data.chunks import Chunk, cut
+from finetune.data.scan.chunks import Chunk, cut
+from finetune.data.scan.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
+from finetune.data.scan.workers import workers
 from finetune.data.splits import SPLITS
-from finetune.data.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
 from finetune.data.text_rules import input_key, normalise_all
-from finetune.data.workers import workers
 from finetune.errors import Problems
 
 _decode_lines = msgspec.json.Decoder(ChatRecord).decode_lines

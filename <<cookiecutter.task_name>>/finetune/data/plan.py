@@ -8,11 +8,11 @@ import msgspec
 
 from finetune import provenance
 from finetune.config.project import Project
-from finetune.data.base_tokenizer import find_base_tokenizer
 from finetune.data.checks import Checks
-from finetune.data.committed_tokenizer import FILES
+from finetune.data.scan.survey import Survey
 from finetune.data.splits import SPLITS
-from finetune.data.survey import Survey
+from finetune.data.tokens.base_tokenizer import find_base_tokenizer
+from finetune.data.tokens.committed_tokenizer import FILES
 
 CHECKS_VERSION = 1
 """Raised when a check is added or finds more: what passed an older one is then checked again."""

@@ -9,13 +9,13 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.config.task import TaskDefinition
-from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.chat_format import completion_text, template_options
-from finetune.data.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
 from finetune.data.text_rules import shown
-from finetune.data.token_lengths import FIX, TokenLengths
+from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer
+from finetune.data.tokens.control_tokens import ControlTokens, TemplateProof, Unproved
+from finetune.data.tokens.lengths import FIX, TokenLengths
 from finetune.errors import Problems
 
 _BATCH = 1000

@@ -19,10 +19,10 @@ from finetune.data.foreign import is_foreign
 from finetune.data.overlap import check_overlap
 from finetune.data.plan import Plan, checks_digest, make_plan, read_plan, write_plan
 from finetune.data.raw_files import list_raw_files
-from finetune.data.report import build_report, write_data_report
+from finetune.data.report.building import build_report, write_data_report
 from finetune.data.row_checks import NAMES
+from finetune.data.scan.survey import Survey, survey
 from finetune.data.splits import SPLITS
-from finetune.data.survey import Survey, survey
 from finetune.errors import BAD_INPUT, OK, FinetuneError, Problems
 
 FORMAT_VERSION = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from finetune.data import report_page as data_page
-from finetune.data.report_schema import DataReport
+from finetune.data.report import page as data_page
+from finetune.data.report.schema import DataReport
 from finetune.evaluation import charts
 from finetune.evaluation.gate import LIMITED, PASSED, is_open
 from finetune.evaluation.markdown import number, runtime_notes, signed, size

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from finetune.config.project import Project
-from finetune.data.report import read_data_report
+from finetune.data.report.building import read_data_report
 from finetune.evaluation.advice import advise
 from finetune.evaluation.curve import read_curve
 from finetune.evaluation.errors import analyse

@@ -6,7 +6,8 @@ import re
 import subprocess
 
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, Status, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, Status, done, failed, not_yet
+from finetune.evidence.registry import evidence
 
 RECORDED = ("data", "config", "metrics", "artefacts")
 """What an iteration keeps, so that versions can be compared."""

@@ -13,7 +13,8 @@ from finetune.data.overlap import check_overlap
 from finetune.data.splits import SPLITS
 from finetune.errors import Problems
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.registry import evidence
 
 FILES = {f"E{n}" for n in (101, 102, 104, 105, 106, 140, 143, 144, 145, 146, 147, 148)}
 JSON = {f"E{n}" for n in range(107, 116)}

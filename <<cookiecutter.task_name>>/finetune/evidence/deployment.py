@@ -6,7 +6,8 @@ from typing import Any
 
 from finetune.data.chat_format import system_text
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.registry import evidence
 from finetune.evidence.values import number
 
 NAME = "evaluation_report.yaml"

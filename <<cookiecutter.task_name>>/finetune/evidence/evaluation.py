@@ -5,7 +5,8 @@ from __future__ import annotations
 from finetune.evaluation.gate import PASSED
 from finetune.evaluation.predictions import read_predictions
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.registry import evidence
 from finetune.evidence.values import number
 
 NAME = "evaluation_report.yaml"

@@ -1,13 +1,9 @@
-"""What an evidence function answers, and the registry the checklist looks it up in."""
+"""What an evidence function answers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeVar
-
-if TYPE_CHECKING:
-    from finetune.evidence.facts import Facts
+from typing import Literal
 
 Status = Literal["done", "open", "failed"]
 MAX_TEXT = 240
@@ -40,16 +36,3 @@ def one_line(text: str) -> str:
     plain = "".join(c if c.isprintable() else " " for c in text)
     plain = " ".join(plain.split()).replace("<", "‹").replace(">", "›").replace("`", "'").replace("@", "＠")
     return plain if len(plain) <= MAX_TEXT else plain[: MAX_TEXT - 1] + "…"
-
-
-Evidence = Callable[["Facts"], Finding]
-Function = TypeVar("Function", bound=Evidence)
-EVIDENCE: dict[str, Evidence] = {}
-
-
-def evidence(function: Function) -> Function:
-    """Register an evidence function under its name, which checklist.yaml uses."""
-    if function.__name__ in EVIDENCE:
-        raise ValueError(f"two evidence functions are called {function.__name__}")
-    EVIDENCE[function.__name__] = function
-    return function

@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.registry import evidence
 from finetune.readme import replace_task
 
 RENDERED = ("README.md", "pyproject.toml", "LICENSE", "task_definition.yaml", "configs/training_config.yaml")

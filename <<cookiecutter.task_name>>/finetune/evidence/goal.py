@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from finetune.config.task import SUGGESTED_THRESHOLD
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.registry import evidence
 
 _UNWRITTEN = ("TODO", "TBD", "FIXME", "待填", "待補")
 

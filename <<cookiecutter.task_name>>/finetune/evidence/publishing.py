@@ -6,7 +6,8 @@ import re
 from typing import Any
 
 from finetune.evidence.facts import Facts
-from finetune.evidence.findings import Finding, done, evidence, failed, not_yet
+from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.registry import evidence
 from finetune.evidence.values import number
 
 RESULTS = re.compile(r"<!--\s*results:(?:start|begin)\s*-->(.*?)<!--\s*results:end\s*-->", re.DOTALL)

@@ -37,8 +37,7 @@ def merge(project: Project, force: bool = False) -> int:
     (E314), and ModelFault (E771) for a weight that is not finite.
     """
     from finetune.training.adapter import read_whole_adapter, require_adapter
-    from finetune.training.base_model import resolve_base
-    from finetune.training.model_files import require_whole_base
+    from finetune.training.base_model import require_whole_base, resolve_base
 
     paths = project.paths
     read_whole_adapter(project)  # before the base model, which may have to be downloaded

@@ -15,7 +15,7 @@ from typing import Any
 from finetune.config.project import Project
 from finetune.data.records import LineReader
 from finetune.data.row_checks import RowChecks
-from finetune.data.screens import Screen
+from finetune.data.scan.screens import Screen
 from finetune.data.text_rules import HIDDEN
 from finetune.errors import Problem, Problems
 from finetune.importing.annotations import Choice

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finetune.config.project import Project
 from finetune.console import resolved
-from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer, tokenizer_on_disk
+from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer, tokenizer_on_disk
 from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, artefact_path, gguf_path
 from finetune.paths import Paths

@@ -15,7 +15,7 @@ from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import progress, report_problems, say, table
 from finetune.data.chat_format import prompt_messages, system_text
-from finetune.data.survey import PROGRESS_FROM_BYTES
+from finetune.data.scan.survey import PROGRESS_FROM_BYTES
 from finetune.errors import OK, FinetuneError, Problems
 from finetune.evaluation.backends import open_backend
 from finetune.evaluation.completions import Backend, Completion

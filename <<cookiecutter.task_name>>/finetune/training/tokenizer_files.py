@@ -11,8 +11,8 @@ import msgspec
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import say
-from finetune.data.base_tokenizer import BaseTokenizer, tokenizer_on_disk
-from finetune.data.committed_tokenizer import FILES, REFRESH, committed_fault
+from finetune.data.tokens.base_tokenizer import BaseTokenizer, tokenizer_on_disk
+from finetune.data.tokens.committed_tokenizer import FILES, REFRESH, committed_fault
 from finetune.errors import OK, FinetuneError, Problems, StorageFault
 from finetune.training.base_model import PACKAGED, BaseModel, download, resolve_base
 

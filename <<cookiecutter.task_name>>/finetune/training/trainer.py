@@ -20,11 +20,18 @@ from finetune.errors import OK, FinetuneError, Interrupted
 from finetune.interrupts import STARTS_OVER, advice, rerun
 from finetune.training import checkpoints
 from finetune.training.adapter import run_inputs
-from finetune.training.base_model import BaseModel, load_tokenizer, load_weights, quiet, resolve_base, resolve_device
+from finetune.training.base_model import (
+    BaseModel,
+    load_tokenizer,
+    load_weights,
+    quiet,
+    require_whole_base,
+    resolve_base,
+    resolve_device,
+)
 from finetune.training.batches import Collator, exact_form
 from finetune.training.dataset import check_stop_token, load_rows, shared_prefix_length
 from finetune.training.diagnosis import diagnose
-from finetune.training.model_files import require_whole_base
 from finetune.training.preflight import preflight, require_device
 from finetune.training.recovery import with_recovery
 

@@ -9,7 +9,7 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.console import say
-from finetune.data.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.base_tokenizer import BaseTokenizer
 from finetune.errors import FinetuneError, Problems
 from finetune.export.converter_registry import convertible
 from finetune.export.llama_cpp_source import find_converter

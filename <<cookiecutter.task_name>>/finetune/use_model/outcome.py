@@ -10,10 +10,10 @@ import msgspec
 from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import say
-from finetune.data.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.chat_format import template_options
-from finetune.data.control_tokens import Unproved
-from finetune.data.token_lengths import TokenLengths
+from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer
+from finetune.data.tokens.control_tokens import Unproved
+from finetune.data.tokens.lengths import TokenLengths
 from finetune.use_model.candidate import Candidate
 from finetune.use_model.judging import Judged
 from finetune.use_model.memory import Proposal

@@ -17,7 +17,7 @@ from finetune.config.project import Project
 from finetune.config.strict_yaml import parse_yaml
 from finetune.config.training import TrainingConfig
 from finetune.console import report_problems, say
-from finetune.data.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.base_tokenizer import BaseTokenizer
 from finetune.errors import OK, FinetuneError, Problems
 from finetune.training.tokenizer_files import write_tokenizer
 from finetune.use_model.candidate import Candidate

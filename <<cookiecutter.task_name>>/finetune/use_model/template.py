@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.config.project import Project
-from finetune.data.base_tokenizer import BaseTokenizer
 from finetune.data.chat_format import Message, completion_suffix, prompt_text, system_text
-from finetune.data.plain_tokenizer import PlainTokenizer
+from finetune.data.tokens.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.plain_tokenizer import PlainTokenizer
 from finetune.errors import FinetuneError
 
 THINKING = "enable_thinking"

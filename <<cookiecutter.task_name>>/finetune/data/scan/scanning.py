@@ -1,0 +1,201 @@
+"""One chunk of a raw file, read and checked: everything that can be said about its rows without the other chunks."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+
+from finetune.config.project import Project
+from finetune.data.identities import answer_hash
+from finetune.data.languages import Languages
+from finetune.data.records import Layout, LineReader
+from finetune.data.row_checks import RowChecks
+from finetune.data.scan.chunks import Chunk
+from finetune.data.scan.near_duplicates import band_hashes
+from finetune.data.scan.screens import Screen
+from finetune.data.splits import SPLITS, Assignment, key_of_split
+from finetune.data.text_rules import input_digest, normalise_all
+from finetune.errors import Problems
+
+SALT_ROWS = 2000
+
+
+class Counts(msgspec.Struct):
+    """What is counted over all accepted rows."""
+
+    rows: Counter[str] = msgspec.field(default_factory=Counter)
+    """By split."""
+    classes: Counter[tuple[str, str]] = msgspec.field(default_factory=Counter)
+    """Rows by split and class: its label, or each entity type that occurs in it."""
+    input_chars: Counter[int] = msgspec.field(default_factory=Counter)
+    output_chars: Counter[int] = msgspec.field(default_factory=Counter)
+    languages: Languages = msgspec.field(default_factory=Languages)
+    personal: int = 0
+    """Texts with personal data."""
+    tokenised: int = 0
+    """Rows whose tokens had to be counted; `over` of them have too many, `longest` is the most."""
+    over: int = 0
+    longest: int = 0
+
+    def add(self, others: Counts) -> None:
+        for mine, more in (
+            (self.rows, others.rows), (self.classes, others.classes),
+            (self.input_chars, others.input_chars), (self.output_chars, others.output_chars),
+        ):  # fmt: skip
+            mine.update(more)
+        self.languages.merge(others.languages)
+        self.personal += others.personal
+        self.tokenised, self.over = self.tokenised + others.tokenised, self.over + others.over
+        self.longest = max(self.longest, others.longest)
+
+
+class ChunkFacts(msgspec.Struct):
+    """The accepted rows of a chunk, one element a row in every array, and the problems of its lines."""
+
+    chunk: Chunk
+    layout: Layout
+    problems: Problems
+    counts: Counts
+    shorts: array[int]
+    """The first 8 bytes of each input key."""
+    answers: array[int]
+    offsets: array[int]
+    """Where each row's line begins in the chunk."""
+    numbers: array[int] | None
+    """Line of each row, counted in the chunk from 0; None where every line is a row."""
+    splits: bytes
+    """Place of each row's split in SPLITS."""
+    bands: bytes
+    own: dict[int, str]
+    """Ids that rows bring along."""
+    groups: dict[int, str]
+    salt_keys: dict[bytes, set[str]]
+    """Split keys of the first rows with the classes of their rows."""
+    row_checks: dict[str, Any]
+    system_prompt_is_clean: bool
+
+
+class ChunkScanner:
+    """Built once a process."""
+
+    def __init__(self, project: Project) -> None:
+        problems = Problems()
+        self._lines = LineReader(project.task, problems)
+        self._checks = RowChecks(project, problems)
+        self._screen = Screen(project.task, self._checks)
+        self._assign = Assignment(project.benchmark.splits)
+        self._classes = set(project.task.label_names or project.task.entity_type_names)
+        # Labels and copied entities say nothing of their own about the language.
+        self._closed = project.task.task_type != "generation"
+        self._near = project.task.data.near_duplicates != "ignore"
+
+    def rows(self, chunk: Chunk, problems: Problems) -> tuple[list[Any], list[int], Layout]:
+        """One entry a line of the chunk, the row or None; where each line begins in it; the layout."""
+        data = chunk.read()
+        self._lines.problems = self._checks.problems = problems
+        lines = [line + b"\n" for line in data.split(b"\n")]
+        # The last one has no line end, or is what follows the last line end: nothing.
+        lines[-1] = lines[-1][:-1]
+        if not lines[-1]:
+            lines.pop()
+        starts = list(accumulate(map(len, lines), initial=0))
+        rows = self._screen.rows(data, len(lines))
+        layout = Layout(values=len(rows) - rows.count(None))
+        for number, row in enumerate(rows):
+            if row is None:
+                rows[number] = self._odd(chunk, lines[number], number, starts[number], layout)
+        self._checks.flush()
+        return rows, starts, layout
+
+    def _odd(self, chunk: Chunk, line: bytes, number: int, start: int, layout: Layout) -> Any:
+        place = chunk.first_line + number
+        stripped = layout.strip(line, place)
+        row = stripped and self._lines.read(stripped, chunk.name, place, chunk.offset + start)
+        if row:
+            self._checks.add(row, chunk.name, place)
+        return row or None
+
+    def scan(self, chunk: Chunk) -> ChunkFacts:
+        """Read and check a chunk."""
+        problems = Problems()
+        self._checks.start()
+        lines, starts, layout = self.rows(chunk, problems)
+        numbers = None if None not in lines else array("I", [n for n, row in enumerate(lines) if row is not None])
+        rows = [row for row in lines if row is not None]
+        normalised = normalise_all([row.input for row in rows])
+        keys = list(map(input_digest, normalised))
+        groups = {number: row.group for number, row in enumerate(rows) if row.group is not None}
+        splits = self._splits(keys, groups)
+        counts = self._count(rows, splits)
+        self._checks.count_into(counts)
+        return ChunkFacts(
+            chunk=chunk, layout=layout, problems=problems, counts=counts,
+            shorts=_shorts(keys),
+            answers=array("I", [answer_hash(row.reference) for row in rows]),
+            offsets=array("I", starts[:-1] if numbers is None else [starts[number] for number in numbers]),
+            numbers=numbers, splits=bytes(splits), bands=band_hashes(normalised) if self._near else b"",
+            own={number: row.id for number, row in enumerate(rows) if row.id is not None}, groups=groups,
+            salt_keys=self._salt_keys(chunk, rows, keys), row_checks=self._checks.facts(),
+            system_prompt_is_clean=self._checks.system_prompt_is_clean,
+        )  # fmt: skip
+
+    def _splits(self, keys: Sequence[bytes], groups: dict[int, str]) -> bytearray:
+        splits = bytearray(map(self._assign.of_input, keys))
+        for number, group in groups.items():
+            splits[number] = self._assign.of_key(key_of_split(keys[number], group))
+        return splits
+
+    def _names(self, row: Any) -> set[str]:
+        if isinstance(row.reference, str):
+            return {row.reference} & self._classes
+        return {entity["type"] for entity in row.reference} & self._classes
+
+    def _count(self, rows: Sequence[Any], splits: bytearray) -> Counts:
+        counts = Counts()
+        for code, number in Counter(splits).items():
+            counts.rows[SPLITS[code]] = number
+        references = [row.reference for row in rows]
+        if self._classes and all(type(reference) is str for reference in references):
+            pairs = Counter(zip(splits, references, strict=True))
+            counts.classes.update(
+                {(SPLITS[code], name): n for (code, name), n in pairs.items() if name in self._classes}
+            )
+        elif self._classes:
+            for row, code in zip(rows, splits, strict=True):
+                counts.classes.update((SPLITS[code], name) for name in self._names(row))
+        counts.languages.add_all([row.input if self._closed else f"{row.input}\n{row.reference}" for row in rows])
+        counts.input_chars.update([len(row.input) for row in rows])
+        counts.output_chars.update(map(_length, references))
+        return counts
+
+    def _salt_keys(self, chunk: Chunk, rows: Sequence[Any], keys: Sequence[bytes]) -> dict[bytes, set[str]]:
+        found: dict[bytes, set[str]] = {}
+        if chunk.first_line <= SALT_ROWS:
+            for row, key in zip(rows, keys, strict=True):
+                found.setdefault(key_of_split(key, row.group), set()).update(self._names(row))
+                if len(found) > SALT_ROWS:
+                    break
+        return found
+
+
+def _shorts(keys: Sequence[bytes]) -> array[int]:
+    """The first 8 bytes of each key as a number, the first byte being the highest."""
+    numbers = array("Q", b"".join([key[:8] for key in keys]))
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
+
+
+def scan(scanner: ChunkScanner, chunk: Chunk) -> ChunkFacts:
+    """`ChunkScanner.scan`, for a worker process."""
+    return scanner.scan(chunk)
+
+
+def _length(reference: Any) -> int:
+    return len(reference) if isinstance(reference, str) else sum(len(entity["text"]) for entity in reference)

@@ -1,0 +1,1 @@
+"""The base model's tokenizer over the data, without torch: control tokens, lengths, and where to get it."""

@@ -1,0 +1,1 @@
+"""GitHub as the workflows see it: REST API, comments, statuses, and what the Actions runner gives and takes."""

@@ -1,0 +1,289 @@
+"""What a change does to the rows of data/raw: two checkouts read one after the other and compared by hashes.
+
+A row is the same row when its id is: its own `id`, or without one the hash of its normalised input, as step 02 names
+it. Nothing of a text is kept. The first checkout costs about 400 bytes a row while the second one streams by; rows are
+read by the rules of step 01, and those that break them are counted and left out, on both sides alike.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from finetune import provenance
+from finetune.config.benchmark import Splits
+from finetune.config.project import Project, load_project
+from finetune.config.task import TaskDefinition
+from finetune.data.raw_files import list_raw_files
+from finetune.data.records import Record, RecordReader
+from finetune.data.splits import SPLITS, assign, split_key
+from finetune.errors import BadInput, Problems
+from finetune.github.data_pr.config_changes import code_changes, setting_changes
+from finetune.github.data_pr.phrases import Phrases
+from finetune.github.data_pr.schema import (
+    Changes,
+    ClassTally,
+    FileChange,
+    Phrase,
+    Relabelled,
+    RowChanges,
+    Tally,
+    TestSet,
+)
+from finetune.paths import Paths
+
+_PLACES = 20
+_PAIRS = 20
+_TEST = SPLITS.index("test")
+_ROW = struct.Struct("=16s16s16sBII")
+_TEXT = 16
+_CONTENT = 48
+"""Bytes of a packed row that hold the hashes of text, answer and group."""
+_NAMES = struct.Struct("=H")
+
+
+class Row(NamedTuple):
+    """A packed row of 57 bytes and two for each class."""
+
+    text: bytes
+    answer: bytes
+    group: bytes
+    split: int
+    file: int
+    line: int
+    classes: frozenset[int]
+
+
+@dataclass
+class Checkout:
+    """One side: where it lies, how its rows are to be read, and what reading found."""
+
+    paths: Paths
+    task: TaskDefinition
+    splits: Splits
+    classes: dict[str, int]
+    """Class numbers, the same on both sides; 0 is any other answer."""
+    problems: Problems = field(default_factory=lambda: Problems(keep=0))
+    files: list[Path] = field(default_factory=list)
+    rows_of: dict[str, int] = field(default_factory=dict)
+    unreadable: int = 0
+    """Rows that were left out."""
+    unread_files: int = 0
+
+    def rows(self) -> Iterator[tuple[bytes, bytes, str]]:
+        """(identity, packed row, text) of every readable row, in reading order."""
+        self.files = list_raw_files(self.paths, self.problems)
+        self.unread_files = sum(1 for _ in self.paths.raw.glob("*.jsonl")) - len(self.files)
+        reader = RecordReader(self.task, self.problems)
+        read = 0
+        for number, file in enumerate(self.files):
+            before = reader.lines
+            for record in reader.read(file, file.name):
+                read += 1
+                yield _hash(record.id.encode("utf-8")), self._packed(record, number), record.input
+            self.rows_of[file.name] = reader.lines - before
+        self.unreadable = reader.lines - read
+
+    def _packed(self, record: Record, file: int) -> bytes:
+        if isinstance(record.reference, str):
+            answer = record.reference.encode("utf-8")
+            names = {record.reference} if self.task.task_type == "classification" else set()
+        else:
+            answer = msgspec.json.encode(record.reference)
+            names = {entity["type"] for entity in record.reference}
+        group = b"" if record.group is None else record.group.encode("utf-8")
+        split = SPLITS.index(assign(split_key(record), self.splits))
+        row = _ROW.pack(_hash(record.input.encode("utf-8")), _hash(answer), _hash(group), split, file, record.line)
+        return row + b"".join(map(_NAMES.pack, sorted({self.classes.get(name, 0) for name in names})))
+
+
+def _hash(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
+
+
+def _unpack(row: bytes) -> Row:
+    classes = frozenset(number for (number,) in _NAMES.iter_unpack(row[_ROW.size :]))
+    return Row(*_ROW.unpack_from(row), classes)
+
+
+def compare(project: Project, base: Path) -> Changes:
+    """Everything that differs between the checkout at `base` and the project, `base` being before.
+
+    Never fails because of what lies at `base`: rows it cannot read are counted, a configuration that cannot be loaded
+    is named, and its rows are then read by the project's own. Raises OSError.
+    """
+    root = project.paths.root
+    task, splits = project.task, project.benchmark.splits
+    settings, unread = setting_changes(base, root)
+    try:
+        old_task, old_splits = (old := load_project(base)).task, old.benchmark.splits
+    except BadInput:
+        old_task, old_splits = task, splits
+    names = [_class_names(old_task), _class_names(task)]
+    classes = {name: number for number, name in enumerate(dict.fromkeys(["", *names[1], *names[0]]))}
+    before = Checkout(Paths(base.resolve()), old_task, old_splits, classes)
+    after = Checkout(project.paths, task, splits, classes)
+    rows = compare_rows(before, after)
+    return Changes(
+        compared=True, rows=rows, files=_file_changes(before, after),
+        labels_added=[name for name in names[1] if name not in names[0]],
+        labels_removed=[name for name in names[0] if name not in names[1]],
+        settings=settings, settings_unread=unread, code=code_changes(base, root),
+    )  # fmt: skip
+
+
+def _class_names(task: TaskDefinition) -> tuple[str, ...]:
+    return task.label_names if task.task_type == "classification" else task.entity_type_names
+
+
+def compare_rows(before: Checkout, after: Checkout) -> RowChanges:
+    """Match the rows of both sides by identity; a row left over on each side that differs only by its id is renamed."""
+    count = _Counts(before, after)
+    waiting: dict[bytes, bytes] = {}
+    for identity, row, text in before.rows():
+        waiting[identity] = row
+        count.stood(_unpack(row), text)
+    fresh: list[bytes] = []
+    for identity, row, text in after.rows():
+        old = waiting.pop(identity, None)
+        count.stands(_unpack(row), text if old is None or old[:_TEXT] != row[:_TEXT] else None)
+        if old is None:
+            fresh.append(row)
+        elif old[:_CONTENT] != row[:_CONTENT] or old[_CONTENT] != row[_CONTENT]:
+            count.kept(_unpack(old), _unpack(row))
+    alike: dict[bytes, list[bytes]] = {}
+    if fresh:
+        for identity, row in waiting.items():
+            alike.setdefault(row[:_CONTENT], []).append(identity)
+    for row in fresh:
+        if same := alike.get(row[:_CONTENT]):
+            count.renamed(_unpack(waiting.pop(same.pop(0))), _unpack(row))
+        else:
+            count.added(_unpack(row))
+    for row in waiting.values():
+        count.removed(_unpack(row))
+    return count.result()
+
+
+class _Counts:
+    """Adds up what happens to each row."""
+
+    def __init__(self, before: Checkout, after: Checkout) -> None:
+        self._before, self._after = before, after
+        self._names = list(after.classes)
+        self._total = Tally()
+        self._splits = [Tally() for _ in SPLITS]
+        self._classes = [ClassTally() for _ in self._names]
+        self._test = TestSet(places=[])
+        self._phrases = Phrases()
+        self._pairs: Counter[tuple[int, int]] = Counter()
+        self._labels = before.task.task_type == after.task.task_type == "classification"
+        self._texts = self._answers = self._groups = self._renamed = self._moves = 0
+
+    def stood(self, row: Row, text: str) -> None:
+        """A row of the first checkout."""
+        self._phrases.old(text)
+        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+            tally.before += 1
+
+    def stands(self, row: Row, text: str | None) -> None:
+        """A row of the second checkout; its text, if it is new or another than before."""
+        if text is not None:
+            self._phrases.new(text, min(row.classes) if self._labels else None)
+        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+            tally.after += 1
+
+    def added(self, row: Row) -> None:
+        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+            tally.added += 1
+
+    def removed(self, row: Row) -> None:
+        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+            tally.removed += 1
+        if row.split == _TEST:
+            self._test.removed += 1
+            self._place(f"{self._name(self._before, row)} before the change", "removed")
+
+    def renamed(self, old: Row, row: Row) -> None:
+        self._renamed += 1
+        if old.split != row.split:
+            self._moved(old, row)
+
+    def kept(self, old: Row, row: Row) -> None:
+        """The same row with another text, answer, group or split."""
+        texts, answers, groups = old.text != row.text, old.answer != row.answer, old.group != row.group
+        self._texts += texts
+        self._answers += answers
+        self._groups += groups
+        if texts or answers or groups:
+            self._total.changed += 1
+            self._splits[row.split].changed += 1
+        for number in row.classes - old.classes:
+            self._classes[number].gained += 1
+        for number in old.classes - row.classes:
+            self._classes[number].lost += 1
+        if self._labels and old.classes != row.classes:
+            self._pairs[min(old.classes), min(row.classes)] += 1
+        if old.split != row.split:
+            self._moved(old, row)
+        elif old.split == _TEST and (texts or answers):
+            self._test.changed += 1
+            self._place(self._name(self._after, row), "changed")
+
+    def _moved(self, old: Row, row: Row) -> None:
+        self._moves += 1
+        if old.split == _TEST:
+            self._test.moved += 1
+            self._place(self._name(self._after, row), f"now in {SPLITS[row.split]}")
+
+    def _place(self, where: str, what: str) -> None:
+        if len(self._test.places) < _PLACES:
+            self._test.places.append(f"{where}: {what}")
+
+    def _name(self, side: Checkout, row: Row) -> str:
+        return f"data/raw/{_text(side.files[row.file].name)}:{row.line}"
+
+    def result(self) -> RowChanges:
+        pairs = [Relabelled(self._names[a], self._names[b], rows) for (a, b), rows in self._pairs.most_common(_PAIRS)]
+        phrases = [
+            Phrase(found.text, found.rows, None if found.label is None else self._names[found.label])
+            for found in self._phrases.found()
+        ]
+        return RowChanges(
+            total=self._total, splits=dict(zip(SPLITS, self._splits, strict=True)),
+            classes={
+                name: tally for name, tally in zip(self._names, self._classes, strict=True)
+                if name or tally.before or tally.after
+            },
+            test=self._test, relabelled=pairs, relabelled_rows=self._pairs.total(), phrases=phrases, texts=self._texts,
+            answers=self._answers, groups=self._groups, renamed=self._renamed, moved=self._moves,
+            unreadable_before=self._before.unreadable, unreadable_after=self._after.unreadable,
+            unread_files_before=self._before.unread_files,
+        )  # fmt: skip
+
+
+def _file_changes(before: Checkout, after: Checkout) -> list[FileChange]:
+    """Files that are not the same, sorted by name; one that is the same under another name is renamed."""
+    old, new = ({path.name: provenance.sha256(path) for path in side.files} for side in (before, after))
+    gone = {digest: name for name, digest in old.items() if name not in new}
+    found = []
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) == new.get(name):
+            continue
+        previous = gone.pop(new[name], None) if name not in old else None
+        rows = before.rows_of.get(previous or name), after.rows_of.get(name)
+        found.append((name, FileChange(_text(name), *rows, previous and _text(previous)), previous))
+    moved = {previous for _, _, previous in found}
+    return [change for name, change, _ in found if name not in moved]
+
+
+def _text(name: str) -> str:
+    """A file name as text, also where its bytes are not UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

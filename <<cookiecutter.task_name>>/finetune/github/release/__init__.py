@@ -1,0 +1,1 @@
+"""release.yml: tag → evaluated adapter → what was published → GitHub release → its record on main."""

@@ -1,0 +1,87 @@
+"""iterations/vX.Y.Z.yaml: what a version was made of and how good it was, for comparing versions years later.
+
+Holds nothing that a second run of the same release would write otherwise: no durations, no speeds, no date of today.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from finetune.github.release.published import Published
+from finetune.provenance import MANIFEST, digest, read_manifest
+
+_ARTEFACT = ("name", "value", "difference", "tolerance", "tokens_equal", "passed")
+
+
+def iteration(published: Published) -> dict[str, Any]:
+    """The record as plain data; the checklist asks for its sections data, config, metrics and artefacts."""
+    report, receipts = published.report, published.receipts
+    return {
+        "version": published.tag.version,
+        "tag": published.tag.name,
+        "repository": published.repository,
+        "commit": published.commit,
+        "fingerprint": published.fingerprint,
+        "evaluated": report["provenance"]["created"],
+        "data": _data(published),
+        "config": _config(published),
+        "metrics": _metrics(report),
+        "artefacts": [
+            _known({key: row.get(key) for key in _ARTEFACT} | {"bytes": published.bytes_of(row["name"])})
+            for row in report.get("artefacts") or ()
+            if row.get("status") != "open"
+        ],
+        "published": {
+            "digest": receipts["digest"],
+            "endpoint": receipts["endpoint"],
+            "repositories": [
+                {key: row[key] for key in ("kind", "repo", "commit", "tag")} for row in receipts["repositories"]
+            ],
+        },
+    }
+
+
+def _known(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _facts(published: Published) -> dict[str, Any]:
+    """What training recorded beside the adapter."""
+    return (read_manifest(published.project.paths.adapter / MANIFEST) or {}).get("facts") or {}
+
+
+def _data(published: Published) -> dict[str, Any]:
+    manifest = read_manifest(published.project.paths.data_manifest) or {"facts": {}, "inputs": {}}
+    facts = manifest["facts"]
+    found = {name: facts.get(name) for name in ("rows", "classes", "train_sha256", "valid_sha256", "test_sha256")}
+    measured = {"test_sha256": published.report["data"]["test_sha256"], "test_rows": published.report["data"]["rows"]}
+    return _known({**found, **measured, "raw_sha256": manifest["inputs"].get("raw")})
+
+
+def _config(published: Published) -> dict[str, Any]:
+    project, provenance = published.project, published.report["provenance"]
+    task = project.task.model_dump(mode="json", exclude={"status", "released_version"})
+    return {
+        "base": provenance["base"],
+        "task_sha256": digest(task),
+        "training": project.training.model_dump(mode="json"),
+        "benchmark": project.benchmark.model_dump(mode="json"),
+        "packages": (_facts(published).get("environment") or {}).get("packages") or {},
+    }
+
+
+def _metrics(report: Any) -> dict[str, Any]:
+    primary = report["primary"]
+    zero = (report.get("baselines") or {}).get("zero_shot")
+    return {
+        "primary": {key: primary[key] for key in ("metric", "value", "threshold", "ci", "confidence")},
+        "all": dict(report["metrics"]),
+        "intervals": dict(report["intervals"]),
+        "baselines": {name: row["value"] for name, row in (report.get("baselines") or {}).items()},
+        "against_zero_shot": zero["difference"] if zero else None,
+        "per_class": [
+            {key: row[key] for key in ("name", "f1", "precision", "recall", "support")} for row in report["per_class"]
+        ],
+        "unparseable": report["outputs"]["unparseable"],
+        "rows": report["outputs"]["rows"],
+    }

@@ -1,0 +1,119 @@
+"""The tag a release runs on: a semantic version, the commit that is checked out, and still the one on GitHub."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from finetune.config.project import Project
+from finetune.errors import FinetuneError
+from finetune.github.client.actions import env, sha40
+
+if TYPE_CHECKING:
+    from finetune.github.client.api import GitHub
+
+_NUMBER = r"(?:0|[1-9][0-9]{0,5})"
+_WORD = r"(?:0|[1-9][0-9]{0,17}|[0-9]{0,17}[A-Za-z-][0-9A-Za-z-]{0,31})"
+_TAG = re.compile(rf"refs/tags/v({_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_WORD}(?:\.{_WORD}){{0,7}})?)")
+"""A version by semver.org, without the build metadata that the Hub's tags do not carry."""
+_MAX_NESTED = 5
+
+
+@dataclass(frozen=True)
+class Tag:
+    """v1.2.3 or v1.2.3-rc.1, as pushed."""
+
+    name: str
+
+    @property
+    def version(self) -> str:
+        return self.name.removeprefix("v")
+
+    @property
+    def prerelease(self) -> bool:
+        return "-" in self.name
+
+    @property
+    def order(self) -> tuple[object, ...]:
+        """Sorts by the precedence of semver.org: 1.2.3-rc.9, 1.2.3-rc.10, 1.2.3, 1.10.0."""
+        numbers, _, words = self.version.partition("-")
+        given = words.split(".") if words else []
+        ranked = tuple((0, int(word), "") if word.isdigit() else (1, 0, word) for word in given)
+        return (*map(int, numbers.split(".")), not words, ranked)
+
+
+def read_tag(ref: str) -> Tag | None:
+    """The tag of a full reference; None when it is no semantic version with a leading v."""
+    found = _TAG.fullmatch(ref)
+    return Tag(f"v{found[1]}") if found else None
+
+
+def release_tag() -> Tag:
+    """The tag this run was started by (GITHUB_REF); E640 when it is no release tag."""
+    ref = env("GITHUB_REF")
+    tag = read_tag(ref)
+    if tag is None:
+        raise FinetuneError(f"{ref[:80]!a} is no release tag", "push a tag such as v1.2.3", "E640")
+    return tag
+
+
+def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run git in `root`; its exit code is the caller's to read. FinetuneError (E641) where git cannot run."""
+    try:
+        return subprocess.run(
+            ["git", "-C", str(root), *arguments], capture_output=True, text=True, encoding="utf-8", errors="replace",
+            timeout=120, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise FinetuneError(
+            f"git did not answer ({type(error).__name__})", "install git on the runner", "E641"
+        ) from None
+
+
+def commit_of(root: Path, revision: str) -> str | None:
+    """The commit a revision, tag object or ref stands for; None where there is none."""
+    found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return sha40(found.stdout.strip()) if found.returncode == 0 else None
+
+
+def checked_out(project: Project, tag: Tag) -> str:
+    """The commit checked out here; E643 unless it is the one that this run and the tag here are about."""
+    root = project.paths.root
+    head, asked, local = (commit_of(root, name) for name in ("HEAD", env("GITHUB_SHA"), f"refs/tags/{tag.name}"))
+    if head is None or head != asked or local not in (None, head):
+        message = f"{tag.name} is at {_short(local)}, this run is about {_short(asked)}, checked out is {_short(head)}"
+        raise FinetuneError(message, "start the run of the tag again from its own page; tags must not move", "E643")
+    return head
+
+
+def require_unmoved(github: GitHub, tag: Tag, commit: str) -> None:
+    """E643 unless the tag exists on GitHub and still stands for `commit`: publishing would create or move it."""
+    now = tag_commit(github, tag)
+    if now != commit:
+        message = f"{tag.name} stood for {commit[:12]} when this run began, now it is {'gone' if not now else now[:12]}"
+        fix = "put the tag back and run again; scripts/setup_github.py forbids to move or delete tags"
+        raise FinetuneError(message, fix, "E643")
+
+
+def tag_commit(github: GitHub, tag: Tag) -> str | None:
+    """The commit that GitHub's tag stands for, through an annotated tag's own object; None where there is no tag."""
+    from finetune.github.client.api import ApiError
+
+    try:
+        target = github.get(f"/repos/{{repo}}/git/ref/tags/{tag.name}")["object"]
+    except ApiError as error:
+        if error.status == 404:
+            return None
+        raise
+    for _ in range(_MAX_NESTED):
+        if target["type"] != "tag":
+            break
+        target = github.get(f"/repos/{{repo}}/git/tags/{sha40(target['sha'])}")["object"]
+    return sha40(target["sha"]) if target["type"] == "commit" else None
+
+
+def _short(commit: str | None) -> str:
+    return commit[:12] if commit else "nothing"

@@ -1,0 +1,1 @@
+"""train.yml: candidate → frozen input → adapter → verdict by main's thresholds → evaluation comment."""

@@ -1,0 +1,79 @@
+"""The training fingerprint: one number for everything that an adapter and its evaluation depend on.
+
+Two commits of the same fingerprint train the same adapter and score it the same way, so the second one reuses the first
+one's run. What only judges or names a result is left out: thresholds, tolerances, status, Hub names, licence.
+
+The code in it is all the code that the training job runs, and the training job is given no other: else a commit could
+put another adapter under a fingerprint that is not its own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from finetune import provenance
+from finetune.config.project import Project
+from finetune.data.stage import data_inputs
+from finetune.errors import OK
+from finetune.github.client.actions import set_output
+
+VERSION = 1
+"""Raised when what goes into a fingerprint changes, so that no older run is taken for a new one."""
+CODE = ("config", "data", "training", "evaluation", "templates")
+"""Folders of finetune/ that steps 02 to 04 import from or read, beside the modules in finetune/ itself."""
+STEPS = ("scripts/02_convert_format.py", "scripts/03_train.py", "scripts/04_evaluate.py")
+"""What the training job calls."""
+START = "scripts/_start.py"
+"""What each of them imports first."""
+NOT_TRAINED = {"checks", "logging_steps", "checkpoints"}
+"""Sections of training_config.yaml that leave the adapter as it is; the same as adapter.run_inputs leaves out."""
+MEASURED = {"version", "splits", "generation", "bootstrap", "baselines"}
+"""Sections of benchmark_config.yaml that a report's numbers depend on."""
+
+
+def fingerprint(project: Project) -> int:
+    """Output `fingerprint`. Raises BadInput when data/raw cannot be read."""
+    set_output("fingerprint", training_fingerprint(project))
+    return OK
+
+
+def training_fingerprint(project: Project) -> str:
+    """64 hex digits over data, recipe, measurement, code and pinned packages of the tree at `project.paths.root`.
+
+    The tree alone decides: neither the order of its files nor their times, the working directory, the machine or the
+    git history. Needs only the base install. Raises BadInput when data/raw cannot be read.
+    """
+    task, root = project.task, project.paths.root
+    scored: dict[str, Any] = task.model_dump(mode="json", include={"language", "metrics"})
+    del scored["metrics"]["threshold"]
+    constraints = root / "constraints.txt"
+    return provenance.digest({
+        "version": VERSION,
+        "data": data_inputs(project),
+        "scored": scored,
+        "training": project.training.model_dump(mode="json", exclude=NOT_TRAINED),
+        "benchmark": project.benchmark.model_dump(mode="json", include=MEASURED),
+        "code": {path.relative_to(root).as_posix(): provenance.sha256(path) for path in sorted(_code(root))},
+        "packages": provenance.sha256(constraints) if constraints.is_file() else None,
+    })  # fmt: skip
+
+
+def is_code(path: str) -> bool:
+    """Whether the posix `path` is code (or a template) of steps 02 to 04."""
+    top, *parts = path.split("/")
+    if top != "finetune" or any(part.startswith(".") for part in parts):
+        return path in (*STEPS, START)
+    return path.endswith((".py", ".j2")) and (len(parts) == 1 or parts[0] in CODE)
+
+
+def _code(root: Path) -> Iterator[Path]:
+    """The regular files below `root` that are code; links are not followed."""
+    for top in ("finetune", "scripts"):
+        for folder, _, names in os.walk(root / top):
+            for name in names:
+                path = Path(folder, name)
+                if is_code(path.relative_to(root).as_posix()) and path.is_file() and not path.is_symlink():
+                    yield path

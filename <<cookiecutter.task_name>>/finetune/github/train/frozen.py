@@ -1,0 +1,145 @@
+"""A frozen input: a folder of files and input.json, which names every byte; nothing else is taken from it.
+
+Layout: `input.json` and `files/…`. Who knows the sha256 of input.json (an output of the job that froze it) can verify
+the whole folder, wherever it has been in between.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+
+from finetune import provenance
+from finetune.config.base import Section
+from finetune.errors import FinetuneError, Problems
+from finetune.github.client.actions import hex64
+from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, is_safe_path, regular_size, shown
+
+INPUT, FILES = "input.json", "files"
+VERSION = 1
+_MAX_MANIFEST_BYTES = 8_000_000
+_AGAIN = "run the workflow again from its first job"
+
+
+def _path(text: str) -> str:
+    if not is_safe_path(text):
+        raise ValueError("unsafe path")
+    return text
+
+
+Hex64 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Count = Annotated[int, Field(ge=0)]
+
+
+class FileFacts(Section):
+    sha256: Hex64
+    bytes: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
+
+
+class SplitFacts(Section):
+    """The test split that main's code makes of this input."""
+
+    sha256: Hex64
+    rows: Count
+
+
+class Rows(Section):
+    train: Count
+    valid: Count
+    test: Count
+
+
+class PolicyChange(Section):
+    """One way in which this input would be judged by other rules than main's."""
+
+    path: str
+    kind: str
+    detail: str
+
+
+class FrozenInput(Section):
+    """The whole of input.json."""
+
+    version: Literal[1]
+    sha: Commit
+    """The commit whose input this is."""
+    pr: int | None
+    source: Literal["repository", "fork"]
+    main_sha: Commit
+    """The commit whose code froze it."""
+    repository: str
+    files: Annotated[dict[Annotated[str, AfterValidator(_path)], FileFacts], Field(max_length=MAX_FILES)]
+    fingerprint: Hex64
+    test: SplitFacts
+    rows: Rows
+    policy_changes: tuple[PolicyChange, ...]
+
+
+def read_input(folder: Path, digest: str) -> dict[str, Any]:
+    """The content of `folder`/input.json, once every byte of the folder is what was frozen.
+
+    `digest` is the sha256 of input.json. Raises FinetuneError (E603 no digest, E626 other or malformed manifest),
+    BadInput (E627) with every file that is missing, extra, changed, of another size or no regular file.
+    """
+    hex64(digest)
+    size = regular_size(folder, INPUT)
+    if size is None or size > _MAX_MANIFEST_BYTES:
+        raise FinetuneError(f"{folder.name}/{INPUT} is missing, or no manifest", _AGAIN, "E626")
+    content = (folder / INPUT).read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise FinetuneError(f"{folder.name}/{INPUT} is not the one that was frozen", _AGAIN, "E626")
+    try:
+        manifest = json.loads(content)
+        FrozenInput.model_validate(manifest)
+    except (ValueError, ValidationError, RecursionError):
+        raise FinetuneError(f"{folder.name}/{INPUT} is malformed", _AGAIN, "E626") from None
+    problems = Problems()
+    _compare(folder, manifest["files"], problems)
+    problems.raise_if_errors()
+    return manifest
+
+
+def _compare(folder: Path, files: dict[str, Any], problems: Problems) -> None:
+    """Report what lies in `folder` and should not, and what should and does not. Sizes come before any reading."""
+    missing = set(files)
+    for name in _regular_files(folder, problems):
+        if name == INPUT:
+            continue
+        listed = files.get(name.removeprefix(f"{FILES}/")) if name.startswith(f"{FILES}/") else None
+        missing.discard(name.removeprefix(f"{FILES}/"))
+        size = (folder / name).lstat().st_size
+        if listed is None:
+            problems.add(shown(name), "E627", f"not in {INPUT}", _AGAIN)
+        elif size != listed["bytes"]:
+            problems.add(shown(name), "E627", f"{size:,} bytes instead of {listed['bytes']:,}", _AGAIN)
+        elif provenance.sha256(folder / name) != listed["sha256"]:
+            problems.add(shown(name), "E627", "other bytes than were frozen", _AGAIN)
+    for name in sorted(missing):
+        problems.add(shown(f"{FILES}/{name}"), "E627", "missing", _AGAIN)
+
+
+def _regular_files(folder: Path, problems: Problems) -> Iterator[str]:
+    """Posix paths of the regular files below `folder`; everything else but a folder is a problem."""
+    open_folders, seen = [""], 0
+    while open_folders:
+        below = open_folders.pop()
+        with os.scandir(folder / below) as entries:
+            for entry in entries:
+                seen += 1
+                if seen > 4 * MAX_FILES:
+                    problems.add(".", "E627", "far more files than were frozen", _AGAIN)
+                    return
+                name = f"{below}{entry.name}"
+                if entry.is_dir(follow_symlinks=False):
+                    open_folders.append(f"{name}/")
+                elif entry.is_file(follow_symlinks=False):
+                    yield name
+                else:
+                    problems.add(shown(name), "E627", "no regular file", _AGAIN)
