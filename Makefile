@@ -3,6 +3,7 @@
 #   make demo                                   the whole pipeline for real, on this CPU: classification, English
 #   make demo TYPE=extraction LANGUAGE=zh-TW    another sample task
 #   make bake ARGS="--no-input task_name=x"     a repository in build/bake
+#   make test REPOSITORY=../my-task             the machinery of a generated repository, as it is there
 #   make test JOBS=8                            as many test processes as there are cores
 #   make test TORCH_INDEX=...                   another index for torch, e.g. https://download.pytorch.org/whl/cpu
 
@@ -66,10 +67,13 @@ bake: .venv/.complete ## answer the questions, get a repository in build/bake
 	$(PYTHON) -m cookiecutter . --output-dir build/bake $(ARGS)
 
 .PHONY: test test-bakes test-workflows test-families
-test: .venv/.complete ## style, the template's tests, the generated package's tests
+test: .venv/.complete ## style, the template's tests, the machinery's; REPOSITORY=../my-task: only that one's machinery
+ifndef REPOSITORY
 	$(PYTHON) -m ruff check .
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
-	cd '$(TEMPLATE)' && OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) -p no:cacheprovider
+endif
+	cd '$(or $(REPOSITORY),$(TEMPLATE))' && REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
+		$(PYTHON) -m pytest -q -n $(JOBS) '$(CURDIR)/tests/package'
 test-bakes: .venv/.complete ## what needs no torch: bakes, hooks, hostile answers, cruft
 	$(PYTHON) -m pytest -q -n $(JOBS) -k 'not accelerate' tests/test_bake.py tests/test_baked_quality.py \
 		tests/test_hooks.py tests/test_hostile_answers.py tests/test_init_project.py

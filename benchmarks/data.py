@@ -29,9 +29,9 @@ TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 sys.path[:0] = [str(TEMPLATE), str(TEMPLATE / "tests")]
 
 import yaml  # noqa: E402
-from tiny_model import write_tiny_model  # noqa: E402
 
 from conftest import benchmark_values, task_values, training_values  # noqa: E402
+from tiny_model import write_tiny_model  # noqa: E402
 
 LABELS = ("billing", "shipping", "account", "returns", "product", "other")
 FILE_BYTES = 95_000_000

@@ -1,0 +1,351 @@
+"""The one place that installs: borrowed or installed environments, pins that hold, messages that say what to do."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from repository import ROOT
+
+SETUP = ROOT / ".github" / "actions" / "setup" / "setup.py"
+DEVELOPED = """[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+[project]
+name = "p"
+version = "1"
+dependencies = ["alpha"]
+"""
+BACKEND = """
+import os, zipfile
+def build_editable(folder, *_, **__):
+    info = "p-1.dist-info/"
+    files = {
+        "p.pth": os.getcwd(), info + "RECORD": "", info + "WHEEL": "Wheel-Version: 1.0\\nTag: py3-none-any\\n",
+        info + "METADATA": "Metadata-Version: 2.1\\nName: p\\nVersion: 1\\nRequires-Dist: alpha\\n",
+    }
+    with zipfile.ZipFile(os.path.join(folder, "p-1-py3-none-any.whl"), "w") as wheel:
+        for name, text in files.items():
+            wheel.writestr(name, text)
+    return "p-1-py3-none-any.whl"
+"""
+PROJECT = '[project]\nname = "p"\ndependencies = [{base}]\n[project.optional-dependencies]\n'
+
+
+@pytest.fixture(scope="module")
+def setup() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("setup_action", SETUP)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def write_project(root: Path, base: str, extras: str = "", pins: str = "") -> None:
+    (root / "pyproject.toml").write_text(PROJECT.format(base=base) + extras, encoding="utf-8")
+    (root / "constraints.txt").write_text(pins, encoding="utf-8")
+
+
+def write_developed(root: Path) -> None:
+    """A project `p` that needs alpha and can be installed as it lies, without any download."""
+    write_project(root, "", pins="alpha==1.0\nbeta==1.0\n")
+    for name, text in (("pyproject.toml", DEVELOPED), ("backend.py", BACKEND), ("p.py", "X = 1\n")):
+        (root / name).write_text(text, encoding="utf-8")
+
+
+def run(root: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The action's one command, as a runner calls it."""
+    return subprocess.run(
+        [sys.executable, "-I", str(SETUP), *options], cwd=root, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": ".", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment},
+    )  # fmt: skip
+
+
+def in_venv(root: Path, code: str) -> str:
+    done = subprocess.run(
+        [root / ".venv" / "bin" / "python", "-c", code], cwd=root, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+def write_wheel(index: Path, name: str, release: str, requires: str = "") -> None:
+    """A package of one module that knows its version, and one tool that prints it."""
+    info = f"{name}-{release}.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {release}\n"
+    files = {
+        f"{name}.py": f'VERSION = "{release}"\ndef main():\n    print(VERSION)\n',
+        f"{info}/METADATA": metadata + (f"Requires-Dist: {requires}\n" if requires else ""),
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": f"[console_scripts]\n{name}-tool = {name}:main\n",
+    }
+    record = "".join(f"{file},,\n" for file in (*files, f"{info}/RECORD"))
+    index.mkdir(exist_ok=True)
+    with zipfile.ZipFile(index / f"{name}-{release}-py3-none-any.whl", "w") as wheel:
+        for file, text in {**files, f"{info}/RECORD": record}.items():
+            wheel.writestr(file, text)
+
+
+def simple_index(folder: Path, **releases: str) -> str:
+    """The address of an index with pages, which is what --index-url takes; torch needs beta."""
+    for name, release in releases.items():
+        write_wheel(folder, name, release, "beta" if name == "torch" else "")
+        (wheel,) = folder.glob(f"{name}-*.whl")
+        (folder / name).mkdir()
+        page = f'<!DOCTYPE html><html><body><a href="{wheel.as_uri()}">{wheel.name}</a></body></html>'
+        (folder / name / "index.html").write_text(page, encoding="utf-8")
+    return folder.as_uri()
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Path:
+    """A package index of four wheels in a folder; `alpha` needs `beta`."""
+    folder = tmp_path / "index"
+    for release in ("1.0", "2.0"):
+        write_wheel(folder, "alpha", release, "beta")
+        write_wheel(folder, "beta", release)
+    return folder
+
+
+def offline(index: Path) -> dict[str, str]:
+    return {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(index)}
+
+
+def test_interpreter_with_every_pinned_version_lends_its_packages(tmp_path: Path) -> None:
+    pins = f"PyYAML=={version('PyYAML')}\npytest=={version('pytest')}\n"
+    write_project(tmp_path, '"PyYAML>=6"', 'dev = ["pytest>=8"]\n', pins)
+    done = run(tmp_path, EXTRAS="dev", PIP_NO_INDEX="1")
+    assert done.returncode == 0, done.stderr
+    assert "borrowed from" in done.stdout
+    assert in_venv(tmp_path, "import yaml; print(yaml.__version__)") == version("PyYAML")
+    tool = subprocess.run([tmp_path / ".venv/bin/pytest", "--version"], capture_output=True, text=True, check=True)
+    assert version("pytest") in tool.stdout
+    assert in_venv(tmp_path, "import sys; print(sys.prefix)") == str(tmp_path / ".venv")
+
+
+def test_missing_packages_are_installed_at_the_pinned_versions_and_those_of_an_earlier_job_are_gone(
+    tmp_path: Path, index: Path
+) -> None:
+    write_project(tmp_path, "", 'one = ["alpha"]\ntwo = ["beta"]\n', "alpha==1.0\nbeta==1.0\n")
+    done = run(tmp_path, EXTRAS="one", **offline(index))
+    assert done.returncode == 0, done.stderr
+    assert "(base,one): installed from constraints.txt" in done.stdout and "alpha" in done.stdout
+    assert in_venv(tmp_path, "import alpha, beta; print(alpha.VERSION, beta.VERSION)") == "1.0 1.0"
+    tool = subprocess.run([tmp_path / ".venv/bin/alpha-tool"], capture_output=True, text=True, check=True)
+    assert tool.stdout == "1.0\n"
+    assert run(tmp_path, EXTRAS="two", **offline(index)).returncode == 0
+    found = in_venv(tmp_path, "import importlib.util as u; print(u.find_spec('alpha'), bool(u.find_spec('beta')))")
+    assert found == "None True"
+
+
+def test_the_tokenizer_comes_without_what_it_asks_for(tmp_path: Path, index: Path) -> None:
+    """`alpha` needs `beta`; in the extra `tokens` it has to do without, in any other it does not."""
+    pins = "alpha==1.0\nbeta==1.0\n"
+    write_project(tmp_path, "", 'tokens = ["alpha"]\nother = ["alpha"]\n', pins)
+    code = "import importlib.util as u; print(bool(u.find_spec('alpha')), bool(u.find_spec('beta')))"
+    for extras, found in (("tokens", "True False"), ("other", "True True"), ("other,tokens", "True True")):
+        done = run(tmp_path, EXTRAS=extras, **offline(index))
+        assert done.returncode == 0, done.stderr
+        assert in_venv(tmp_path, code) == found
+
+
+def test_the_tokenizer_is_borrowed_only_at_its_pinned_version(tmp_path: Path, index: Path) -> None:
+    base = f"PyYAML=={version('PyYAML')}\n"
+    write_project(
+        tmp_path, '"PyYAML"', 'tokens = ["tokenizers>=0.22"]\n', f"{base}tokenizers=={version('tokenizers')}\n"
+    )
+    done = run(tmp_path, EXTRAS="tokens", PIP_NO_INDEX="1")
+    assert done.returncode == 0 and "(base,tokens): borrowed" in done.stdout, done.stdout + done.stderr
+    assert in_venv(tmp_path, "import tokenizers; print(tokenizers.__version__)") == version("tokenizers")
+    write_project(tmp_path, '"PyYAML"', 'tokens = ["alpha"]\n', f"{base}alpha==2.0\n")
+    done = run(tmp_path, EXTRAS="tokens", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(index))
+    assert done.returncode == 74 and "borrowed" not in done.stdout  # PyYAML is no wheel of that index
+
+
+def test_only_torch_comes_from_the_torch_index(tmp_path: Path) -> None:
+    """That index offers a newer `beta` too; it must not be taken."""
+    write_project(tmp_path, '"torch"', pins="torch==3.0\n")
+    torch_index = simple_index(tmp_path / "torch-index", torch="3.0", beta="9.0")
+    done = run(tmp_path, TORCH_INDEX=torch_index, PIP_INDEX_URL=simple_index(tmp_path / "usual", beta="1.0"))
+    assert done.returncode == 0, done.stderr
+    assert in_venv(tmp_path, "import torch, beta; print(torch.VERSION, beta.VERSION)") == "3.0 1.0"
+
+
+def test_file_of_the_checkout_does_not_stand_in_for_a_module(tmp_path: Path) -> None:
+    write_project(tmp_path, '"PyYAML"', pins=f"PyYAML=={version('PyYAML')}\n")
+    for name in ("tomllib", "pip", "venv", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken from the checkout')\n", encoding="utf-8")
+    done = run(tmp_path)
+    assert done.returncode == 0 and "borrowed" in done.stdout, done.stdout + done.stderr
+
+
+def test_old_environment_behind_a_link_is_left_alone(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "mine.txt").write_text("x", encoding="utf-8")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / ".venv").symlink_to(elsewhere)
+    write_project(root, '"PyYAML"', pins=f"PyYAML=={version('PyYAML')}\n")
+    assert run(root).returncode == 0
+    assert (elsewhere / "mine.txt").exists() and not (root / ".venv").is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("project", "pins", "extras", "code", "sentence"),
+    [
+        (None, "", "", 2, "no pyproject.toml"),
+        ('dependencies = ["x"', "", "", 2, "pyproject.toml cannot be read"),
+        ("[project]\n", None, "", 2, "no constraints.txt"),
+        ("[project]\n[project.optional-dependencies]\na = []\n", "", "a,trian", 2, "no extra trian; it has a"),
+        ('[project]\ndependencies = ["pytest"]\n', "pytest==0.1\n", "", 74, "pip failed"),
+    ],
+)
+def test_broken_input_is_one_annotation(
+    tmp_path: Path, index: Path, project: str | None, pins: str | None, extras: str, code: int, sentence: str
+) -> None:
+    for name, text in (("pyproject.toml", project), ("constraints.txt", pins)):
+        if text is not None:
+            (tmp_path / name).write_text(text, encoding="utf-8")
+    done = run(tmp_path, EXTRAS=extras, **offline(index))
+    assert done.returncode == code
+    (annotation,) = [line for line in done.stdout.splitlines() if line.startswith("::")]
+    assert annotation.startswith("::error title=setup::") and sentence in annotation
+    assert "Traceback" not in done.stderr
+    if code == 74:
+        assert "ERROR" in done.stderr, "pip's own reason is gone"
+
+
+def test_message_cannot_start_another_workflow_command(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EXTRAS", "a\n::set-output name=x::y%0A::error::z")
+    write_project(tmp_path, "")
+    assert setup.main() == 2
+    printed = capsys.readouterr().out
+    assert printed.count("\n") == 1 and "%0A" not in printed.replace("%250A", "")
+
+
+def test_old_python_is_named(setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(setup, "OLDEST", (99, 0))
+    with pytest.raises(setup.SetupError, match="is needed"):
+        setup.set_up(tmp_path, [], "")
+
+
+ELSEWHERE = {
+    "user": {"PIP_USER": "1"},
+    "target": {"PIP_TARGET": "{root}/elsewhere"},
+    "prefix": {"PIP_PREFIX": "{root}/elsewhere"},
+    "root": {"PIP_ROOT": "{root}/elsewhere"},
+    "virtualenv": {"PIP_REQUIRE_VIRTUALENV": "1"},
+    "no deps": {"PIP_NO_DEPS": "1"},
+    "dry run": {"PIP_DRY_RUN": "1"},
+    "python home": {"PYTHONHOME": "{root}/elsewhere", "PYTHONPATH": "{root}/elsewhere"},
+    "configuration file": {"PIP_CONFIG_FILE": "{root}/pip.conf"},
+}
+
+
+@pytest.mark.parametrize("develop", [False, True], ids=["action", "make setup"])
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_packages_come_into_venv_wherever_pip_is_told_to_put_them(
+    tmp_path: Path, index: Path, name: str, develop: bool
+) -> None:
+    """F34: a user's or a runner's own settings of pip."""
+    write_project(tmp_path, '"alpha"', pins="alpha==1.0\nbeta==1.0\n")
+    (tmp_path / "pip.conf").write_text("[install]\nuser = true\ntarget = elsewhere\n[global]\nuser = true\n")
+    if develop:
+        write_developed(tmp_path)
+    told = {key: value.format(root=tmp_path) for key, value in ELSEWHERE[name].items()}
+    done = run(tmp_path, *(["--develop"] if develop else []), **{**offline(index), **told})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert in_venv(tmp_path, "import alpha, beta; print(alpha.VERSION, beta.VERSION)") == "1.0 1.0"
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_constraints_of_the_user_hold_beside_ours(tmp_path: Path, index: Path) -> None:
+    write_project(tmp_path, '"alpha"', pins="alpha==1.0\n")
+    (tmp_path / "mine.txt").write_text("beta==1.0\n", encoding="utf-8")
+    done = run(tmp_path, PIP_CONSTRAINT=str(tmp_path / "mine.txt"), **offline(index))
+    assert done.returncode == 0, done.stderr
+    assert in_venv(tmp_path, "import alpha, beta; print(alpha.VERSION, beta.VERSION)") == "1.0 1.0"
+
+
+def test_make_setup_goes_on_where_it_was_stopped(tmp_path: Path, index: Path) -> None:
+    write_developed(tmp_path)
+    assert run(tmp_path, "--develop", **offline(index)).returncode == 0
+    mine = tmp_path / ".venv" / "mine.txt"
+    mine.touch()
+    done = run(tmp_path, "--develop", **offline(index))
+    assert done.returncode == 0 and mine.exists() and "minutes" in done.stdout
+    found = "import p, alpha; print(p.X, alpha.VERSION)"
+    python = tmp_path / ".venv" / "bin" / "python"
+    shown = subprocess.run([python, "-c", found], cwd=tmp_path.parent, capture_output=True, text=True, check=True)
+    assert shown.stdout == "1 1.0\n"
+
+
+@pytest.fixture
+def of_another(tmp_path: Path) -> Iterator[Path]:
+    """A repository whose .venv belongs to another user, in a place where everyone may go."""
+    if os.geteuid() != 0 or not shutil.which("setpriv"):
+        pytest.skip("another user can only be played by root, with setpriv")
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        root.chmod(0o777)
+        write_project(root, '"alpha"', pins="alpha==1.0\n")
+        (root / ".venv" / "bin").mkdir(parents=True)
+        (root / ".venv" / "bin" / "x").touch()
+        yield root
+
+
+@pytest.mark.parametrize("develop", [False, True], ids=["action", "make setup"])
+def test_environment_of_another_user_is_a_coded_message(of_another: Path, develop: bool) -> None:
+    """F35: a reused runner that once ran as root."""
+    script = of_another / "setup.py"
+    shutil.copyfile(SETUP, script)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    base = "/usr/bin/python3"
+    probe = subprocess.run([*nobody, base, "-c", "import sys; sys.exit(sys.version_info < (3, 11))"], check=False)
+    if probe.returncode:
+        pytest.skip("no Python that another user can start")
+    done = subprocess.run(
+        [*nobody, base, "-I", str(script), *(["--develop"] if develop else [])],
+        cwd=of_another, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    assert done.returncode == 74 and "Traceback" not in done.stderr
+    message = done.stderr if develop else done.stdout.split("::error title=setup::")[1]
+    assert "E251" in message and ".venv is root's and this runs as nobody" in message and "sudo rm -rf" in message
+    assert (of_another / ".venv" / "bin" / "x").exists()
+
+
+@pytest.mark.parametrize("gone", ["ensurepip", "venv"])
+def test_python_without_venv_gets_the_line_that_helps(
+    setup: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """Debian and Ubuntu ship it as a package of its own."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == gone else find(name))
+    write_project(tmp_path, '"alpha"')
+    with pytest.raises(setup.SetupError, match=r"E244 .*sudo apt-get install python3\.\d+-venv"):
+        setup.develop(tmp_path, [], "")
+
+
+@pytest.mark.parametrize("makefile", ["Makefile", "../Makefile"])
+def test_both_makefiles_install_by_this_script_alone(makefile: str) -> None:
+    file = SETUP.parents[3] / makefile
+    if not file.exists():
+        pytest.skip("a generated repository has one Makefile")
+    text = file.read_text(encoding="utf-8")
+    assert text.count(".github/actions/setup/setup.py") == 1 and "pip install" not in text and "-m venv" not in text
+    assert "unexport PYTHONHOME" in text
