@@ -67,9 +67,10 @@ bake: .venv/.complete ## answer the questions, get a repository in build/bake
 	$(PYTHON) -m cookiecutter . --output-dir build/bake $(ARGS)
 
 .PHONY: test test-bakes test-workflows test-families
-test: .venv/.complete ## style, the template's tests, the machinery's; REPOSITORY=../my-task: only that one's machinery
+test: .venv/.complete ## style, types, the template's tests, the machinery's; REPOSITORY=../my-task: only that one's machinery
 ifndef REPOSITORY
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
 endif
 	cd '$(or $(REPOSITORY),$(TEMPLATE))' && REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
@@ -83,7 +84,9 @@ test-workflows: .venv/.complete ## the generated workflows under the real act, w
 test-families: .venv/.complete ## other base models by use_model.py, through 01 to 07; needs npm, minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) tests/families
 
-.PHONY: lint format
+.PHONY: lint types format
+types: .venv/.complete ## check the machinery's types
+	$(PYTHON) -m mypy
 lint: .venv/.complete ## check style
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .

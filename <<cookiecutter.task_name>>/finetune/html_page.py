@@ -11,7 +11,7 @@ SHARED = Path(__file__).parent / "templates"
 
 
 def render_page(
-    template: str, *, folders: Sequence[Path], filters: Mapping[str, Callable[..., str]], **values: Any
+    template: str, *, folders: Sequence[Path], filters: Mapping[str, Callable[..., Any]], **values: Any
 ) -> str:
     """The page; its templates lie in `folders`, and every value that is no Markup is escaped.
 

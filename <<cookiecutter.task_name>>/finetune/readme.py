@@ -62,8 +62,8 @@ def task_table(project: Project, chinese: bool) -> str:
             ("Licence", licence),
         ]  # fmt: skip
     description = " ".join(task.description.split()).rstrip(". 。") + ("。" if chinese else ".")
-    head, *below = [f"| {left} | {right} |" for left, right in (head, *([labels] if names else []), *rows)]
-    return "\n".join([description, "", head, "|:---|:---|", *below])
+    first, *below = [f"| {left} | {right} |" for left, right in (head, *([labels] if names else []), *rows)]
+    return "\n".join([description, "", first, "|:---|:---|", *below])
 
 
 def _named(names: Sequence[str], comma: str, more: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import yaml
 
@@ -33,7 +34,7 @@ def edited(text: str, edits: Edits) -> str:
 
 
 def _with(text: str, key: Key, value: Scalar) -> str:
-    mapping = yaml.compose(text, Loader=yaml.BaseLoader)
+    mapping: Any = yaml.compose(text, Loader=yaml.BaseLoader)
     for depth, part in enumerate(key[:-1]):
         found = _entry(mapping, part)
         if found is None or not isinstance(found[1], yaml.MappingNode):

@@ -138,6 +138,7 @@ def _compose(text: str, shown: str, problems: Problems) -> yaml.MappingNode | No
 def _one_flat_document(text: str, shown: str, problems: Problems) -> bool:
     """Refuse aliases and deep nesting on the event stream: composing a bomb is cheap, walking it is not."""
     depth = documents = 0
+    event: Any
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         line = event.start_mark.line + 1
         documents += isinstance(event, yaml.DocumentStartEvent)

@@ -98,7 +98,8 @@ def _spans_lines(head: bytes, array: bool) -> bool:
 
 def _parsed(text: str) -> list[Record]:
     """The objects that stand one after another in `text`, or in the array that it is; up to the first bad one."""
-    decoder, found, at = json.JSONDecoder(), [], 0
+    decoder, at = json.JSONDecoder(), 0
+    found: list[Record] = []
     while len(found) < _LOOK_AT:
         while at < len(text) and text[at] in " \t\r\n,[":
             at += 1

@@ -79,7 +79,7 @@ class TransformersBackend:
     def close(self) -> None:
         from finetune.evaluation.decoding import free_memory
 
-        self._model = self._kept = None
+        del self._model, self._kept
         free_memory()
 
 
@@ -168,10 +168,10 @@ def _load(
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
         tokenizer = AutoTokenizer.from_pretrained(model_dir, local_files_only=True)
-        model = AutoModelForCausalLM.from_pretrained(
+        model: Any = AutoModelForCausalLM.from_pretrained(
             model_dir, dtype=dtype, attn_implementation="sdpa", local_files_only=True
-        ).to(device)
-        return model.eval(), tokenizer
+        )
+        return model.to(device).eval(), tokenizer
     if base is None:
         raise ValueError("TransformersBackend needs a base model or a merged model's folder")
     model = load_weights(base, dtype=dtype, device=device, quantization=_quantization(training, dtype))

@@ -122,7 +122,7 @@ def _prefill(model: Any, prefix: list[int]) -> list[tuple[Any, Any]]:
 
     if not prefix:
         return []
-    cache = DynamicCache(config=model.config)
+    cache: Any = DynamicCache(config=model.config)
     with torch.inference_mode():
         ids = torch.tensor([prefix], device=model.device)
         model(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)

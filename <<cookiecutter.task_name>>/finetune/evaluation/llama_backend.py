@@ -58,7 +58,7 @@ class LlamaCppBackend:
             self._child.close()
             raise ModelFault(f"{self._path.name} computes no numbers (NaN): its weights are damaged", REDO, "E470")
         self._template: str = loaded["template"]
-        self._specials: dict[str, str] = loaded["special_tokens"]
+        self._specials: dict[str, Any] = loaded["special_tokens"]
         # llama.cpp's own chat code removes a BOS that both the template and the vocabulary would add.
         self._add_bos: bool = loaded["add_bos"]
         self.runtime: dict[str, Any] = facts(loaded, extra)
@@ -91,14 +91,14 @@ class LlamaCppBackend:
         """The prompt as the file's own template renders it, ready for the answer."""
         from transformers.utils.chat_template_utils import render_jinja_template
 
-        (text,), _ = render_jinja_template(
+        rendered: Any = render_jinja_template(
             [list(messages)],
             chat_template=self._template,
             add_generation_prompt=True,
             **self._specials,
             **self._options,
         )
-        return text
+        return str(rendered[0][0])
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         text = self.prompt_text(messages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,13 @@ def render_html(report: dict[str, Any], data: DataReport | None = None) -> str:
     artefacts = [{key: row.get(key) for key in ARTEFACT_KEYS} for row in report.get("artefacts") or ()]
     primary, curve, confusion = report["primary"], report["training"], report["confusion"]
     baselines = [(BASELINE_NAMES.get(name, name), row["value"]) for name, row in report["baselines"].items()]
-    filters = {"number": number, "signed": signed, "size": size, "percent": _percent, **data_page.FILTERS}
+    filters: dict[str, Callable[..., Any]] = {
+        "number": number,
+        "signed": signed,
+        "size": size,
+        "percent": _percent,
+        **data_page.FILTERS,
+    }
     return render_page(
         "report.html.j2",
         folders=[TEMPLATES, data_page.TEMPLATES],

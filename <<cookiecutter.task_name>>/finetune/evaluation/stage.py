@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from finetune.config.project import Project
 from finetune.console import say, table
 from finetune.data.stage import require_current
@@ -62,7 +64,7 @@ def _check_adapter(project: Project) -> None:
         say(f"W310 {stale.message}. Fix: {stale.fix}")
 
 
-def _show(project: Project, report: dict) -> None:
+def _show(project: Project, report: dict[str, Any]) -> None:
     primary, before = report["primary"], report["baselines"].get("zero_shot")
     low, high = primary["ci"]
     table(

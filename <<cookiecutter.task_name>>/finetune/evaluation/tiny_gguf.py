@@ -84,8 +84,8 @@ def _weights(random: Any, shape: tuple[int, int], kind: str) -> Any:
     _, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType[kind]]
     blocks = random.integers(0, 256, (rows, columns // 256, size), dtype=np.uint8)
     if kind == "Q4_K":  # factor and offset, two half floats, come first; scales to 63, values to 15
-        factors, span = blocks[..., :4], np.float16([scale / 250, scale / 32])
+        factors, span = blocks[..., :4], np.array([scale / 250, scale / 32], np.float16)
     else:  # the factor comes last; scales to ±127, values to ±32
-        factors, span = blocks[..., -2:], np.float16([scale / 1500])
+        factors, span = blocks[..., -2:], np.array([scale / 1500], np.float16)
     factors[...] = span.view(np.uint8)
     return blocks.reshape(rows, -1)

@@ -34,8 +34,10 @@ def receipt_of(facts: Facts, kind: str) -> dict[str, Any] | Finding:
 
 def _uploaded(facts: Facts, kind: str, problem: Finding | None) -> Finding:
     receipt = receipt_of(facts, kind)
-    if isinstance(receipt, Finding) or problem:
-        return receipt if isinstance(receipt, Finding) else problem or receipt
+    if isinstance(receipt, Finding):
+        return receipt
+    if problem:
+        return problem
     folder = {"adapter": facts.paths.adapter, "gguf": facts.paths.gguf, "merged": facts.paths.merged}[kind]
     outputs = facts.manifest(folder / "manifest.json", "08_upload_hf.py")[0]["outputs"]
     there = {path: file["sha256"] for path, file in receipt["files"].items()}

@@ -39,7 +39,8 @@ class _Source:
     project: Project
     folder: Path
     digest: str
-    bytes: int
+    size: int
+    """of its files, in bytes"""
     eos_ids: tuple[int, ...]
     runtime: str
 
@@ -131,7 +132,7 @@ def _make_files(project: Project, source: _Source) -> dict[str, Any]:
         origin = "f16"
         if not _is_made(project, source, "source-f16", spare):
             _convert(project, source, "f16", spare, record="source-f16")
-    require_space(project.paths.gguf, int(sum(SIZES[name] for name in wanted) * source.bytes), "converting to GGUF")
+    require_space(project.paths.gguf, int(sum(SIZES[name] for name in wanted) * source.size), "converting to GGUF")
     for name in wanted:
         if name in FLOATS:
             _convert(project, source, name, gguf_path(project, name), record=name)
@@ -159,7 +160,7 @@ def _convert(project: Project, source: _Source, name: str, target: Path, *, reco
             "--model-name", project.task.task_name,
         ],
         label=f"converting to {name}", file=target.name, pythonpath=str(converter.library), grows=temporary,
-        expected=int(SIZES[name] * source.bytes),
+        expected=int(SIZES[name] * source.size),
     )  # fmt: skip
     _accept(project, source, name, temporary, target, record)
 
@@ -171,7 +172,7 @@ def _quantise(project: Project, source: _Source, name: str, start: Path) -> None
     run_python(
         ["-m", "finetune.export.quantise", str(start.resolve()), str(temporary), name, str(threads), str(os.getpid())],
         label=f"quantising to {name}", file=target.name, pythonpath=import_paths(), grows=temporary,
-        expected=int(SIZES[name] * source.bytes),
+        expected=int(SIZES[name] * source.size),
     )  # fmt: skip
     _accept(project, source, name, temporary, target, name)
 

@@ -59,7 +59,7 @@ def write_ollama_files(project: Project, default: Path, eos_ids: Collection[int]
     prove(template, render, system, None if in_modelfile else system)
     if _trims(render):
         say("  note: the chat template trims messages, Ollama's does not: send texts without outer white space")
-    stops = [tokenizer.convert_ids_to_tokens(token) for token in sorted(eos_ids)]
+    stops = [str(tokenizer.convert_ids_to_tokens(token)) for token in sorted(eos_ids)]
     parameters = _parameters(project, stops)
     commands = [("FROM", f"./{default.name}"), ("TEMPLATE", template)]
     commands += [("SYSTEM", system)] if in_modelfile else []

@@ -188,7 +188,7 @@ def _show(project: Project, rows: list[Row]) -> None:
         value = row.get(key)
         return "–" if value is None else format(value, form)
 
-    ids = {True: "yes", False: "NO"}
+    ids: dict[bool | None, str] = {True: "yes", False: "NO"}
     gate = {"passed": "ok", "failed": "FAILED", "reference": "–", "open": "open"}
     say("change: against the adapter; agree: same answers; end: answers that end; ids: prompts are the same token ids")
     table(

@@ -8,7 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from pathlib import Path
+from typing import Any
 
 from finetune.data.columns import is_column_name, names_row
 from finetune.data.records import MAX_LINE_BYTES
@@ -70,7 +72,7 @@ def entries(file: Path, name: str, codec: str, dialect: Dialect) -> Iterator[Ent
     """The rows of `file` as records of their columns; a row with another number of cells is refused."""
     size = max(file.stat().st_size, 1)
     width = len(dialect.columns)
-    with open(file, encoding=codec, newline="") as stream:
+    with open(file, "rb") as raw, TextIOWrapper(raw, encoding=codec, newline="") as stream:
         reader = _reader(stream, dialect.delimiter, dialect.unquoted)
         for number in itertools.count():
             line = reader.line_num + 1
@@ -88,7 +90,7 @@ def entries(file: Path, name: str, codec: str, dialect: Dialect) -> Iterator[Ent
                 continue
             if number < dialect.first_row or not any(cells):
                 continue
-            done = stream.buffer.tell() / size if number % 500 == 0 else 0.0
+            done = raw.tell() / size if number % 500 == 0 else 0.0
             while len(cells) > width and not cells[-1]:
                 cells.pop()
             if len(cells) == width:
@@ -98,10 +100,12 @@ def entries(file: Path, name: str, codec: str, dialect: Dialect) -> Iterator[Ent
                 yield Entry(f"{name}:{line}", Refused(ROW, "a row with another number of cells", what), done)
 
 
-def _reader(stream: Iterator[str], delimiter: str, unquoted: bool):  # type: ignore[no-untyped-def]
+def _reader(stream: Iterator[str], delimiter: str, unquoted: bool) -> Any:
+    """csv.reader, whose own type the csv module gives no name."""
     csv.field_size_limit(MAX_LINE_BYTES)
-    quoting = csv.QUOTE_NONE if unquoted else csv.QUOTE_MINIMAL
-    return csv.reader(stream, delimiter=delimiter, strict=True, quoting=quoting)
+    if unquoted:
+        return csv.reader(stream, delimiter=delimiter, strict=True, quoting=csv.QUOTE_NONE)
+    return csv.reader(stream, delimiter=delimiter, strict=True)
 
 
 def _sample(file: Path, codec: str, sign: str, skipped: int, unquoted: bool) -> list[tuple[int, list[str]]]:

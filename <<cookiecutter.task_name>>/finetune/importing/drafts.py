@@ -8,7 +8,7 @@ from typing import Any
 
 from finetune.config.task import TaskDefinition
 from finetune.data.shapes import Shape
-from finetune.importing import annotations, conversations
+from finetune.importing import annotation_tools, conversations
 from finetune.importing.sources import ROW, Refused, Value
 from finetune.importing.token_files import join, spans_of
 
@@ -75,13 +75,13 @@ def shape_reader(shape: Shape, columns: Columns, task: TaskDefinition, sample: l
 
 def _pair(name: str, task: TaskDefinition, sample: list[Value], columns: Columns) -> Callable[[Value], tuple[Any, Any]]:
     if name == "Label Studio":
-        return lambda record: annotations.label_studio(record, task.task_type, columns.input)
+        return lambda record: annotation_tools.label_studio(record, task.task_type, columns.input)
     if name == "Prodigy":
-        return lambda record: annotations.prodigy(record, task.task_type)
+        return lambda record: annotation_tools.prodigy(record, task.task_type)
     if name == "Argilla":
-        return lambda record: annotations.argilla(record, columns.answer)
+        return lambda record: annotation_tools.argilla(record, columns.answer)
     if name == "doccano":
-        return annotations.doccano
+        return annotation_tools.doccano
     if name == "alpaca":
         shared = conversations.shared_instruction(sample)
         return lambda record: conversations.alpaca(record, shared)
@@ -92,7 +92,7 @@ def _pair(name: str, task: TaskDefinition, sample: list[Value], columns: Columns
 
 def _token_record(record: Value) -> tuple[str, Any]:
     tokens = record["tokens"]
-    tags = next((record[key] for key in annotations.TAG_FIELDS if isinstance(record.get(key), list)), None)
+    tags = next((record[key] for key in annotation_tools.TAG_FIELDS if isinstance(record.get(key), list)), None)
     if tags is None or len(tags) != len(tokens):
         raise Refused(ROW, "tokens and tags of different number")
     if not all(isinstance(token, str) and token for token in tokens):

@@ -75,8 +75,8 @@ def find_encoding(file: Path, name: str, language: str, asked: str | None = None
     for bom, codec in _BOMS.items():
         if head.startswith(bom):
             return _checked(file, name, Encoding(codec, "it begins with a byte order mark"))
-    if codec := _without_mark(head):
-        return _checked(file, name, Encoding(codec, "every other byte of its ASCII characters is zero"))
+    if unmarked := _without_mark(head):
+        return _checked(file, name, Encoding(unmarked, "every other byte of its ASCII characters is zero"))
     if b"\0" in head:
         fix = "save it as CSV, XLSX, JSON or Parquet"
         raise FinetuneError(f"{name}: not text: it holds zero bytes", fix, "E162")
@@ -110,7 +110,7 @@ def _checked(file: Path, name: str, encoding: Encoding) -> Encoding:
 
 def _legacy(file: Path, name: str, language: str, broken: str) -> Encoding:
     sample = _sample(file)
-    scores = []
+    scores: list[tuple[float, str]] = []
     for codec in ("cp950", "big5hkscs", "gb18030", "cp1252"):
         if codec == "big5hkscs" and any(known == "cp950" for _, known in scores):
             continue  # the smaller set explains the file already

@@ -72,7 +72,7 @@ def values(file: Path, name: str, codec: str) -> Iterator[Entry]:
     Raises FinetuneError (E164) at the first place that is not JSON: what follows it cannot be told apart any more.
     """
     size, inside = max(file.stat().st_size, 1), False
-    with open(file, encoding=codec, newline="") as stream:
+    with open(file, "rb") as raw, io.TextIOWrapper(raw, encoding=codec, newline="") as stream:
         text = _Text(stream, name)
         while True:
             text.skip(_BETWEEN)
@@ -83,7 +83,7 @@ def values(file: Path, name: str, codec: str) -> Iterator[Entry]:
                 continue
             line = text.line
             value = text.value()
-            yield Entry(f"{name}:{line}", _object(value), min(stream.buffer.tell() / size, 1.0))
+            yield Entry(f"{name}:{line}", _object(value), min(raw.tell() / size, 1.0))
         if inside:
             raise broken(name, f"the array ends early, in line {text.line}: the file is cut off")
 

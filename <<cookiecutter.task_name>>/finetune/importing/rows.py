@@ -18,7 +18,7 @@ from finetune.data.row_checks import RowChecks
 from finetune.data.scan.screens import Screen
 from finetune.data.text_rules import HIDDEN
 from finetune.errors import Problem, Problems
-from finetune.importing.annotations import Choice
+from finetune.importing.annotation_tools import Choice
 from finetune.importing.drafts import Draft
 from finetune.importing.sources import Refused
 from finetune.importing.spans import entities_of

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -185,7 +186,7 @@ def _without_ids(job: _Job) -> Roles:
     return Roles(read, columns, job.roles.told)  # type: ignore[arg-type]
 
 
-def _percents(job: _Job, outcome: Outcome, file) -> Iterator[int]:  # type: ignore[no-untyped-def]
+def _percents(job: _Job, outcome: Outcome, file: BinaryIO) -> Iterator[int]:
     """Convert everything; yields once for each hundredth of the source that is done."""
     shown = 0
     encode = msgspec.json.Encoder().encode

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 from finetune.importing.sources import ROW, Entry, Refused
@@ -29,13 +30,13 @@ def sentences(file: Path, name: str, codec: str) -> Iterator[Entry]:
     tokens: list[str] = []
     tags: list[str] = []
     bad: Refused | None = None
-    with open(file, encoding=codec, newline="\n") as stream:
+    with open(file, "rb") as raw, TextIOWrapper(raw, encoding=codec, newline="\n") as stream:
         for number, line in enumerate(_with_end(stream), 1):
             cells = line.strip("\r\n\ufeff").split("\t") if "\t" in line.strip() else line.split()
             if not line.strip("\ufeff").strip():  # an ideographic space alone is a blank line too
                 if tokens or bad:
                     value = bad or {"tokens": tokens, "tags": tags}
-                    yield Entry(f"{name}:{first}", value, min(stream.buffer.tell() / size, 1.0))
+                    yield Entry(f"{name}:{first}", value, min(raw.tell() / size, 1.0))
                 tokens, tags, bad = [], [], None
                 continue
             if _COMMENT.match(line) or cells[0] == "-DOCSTART-":

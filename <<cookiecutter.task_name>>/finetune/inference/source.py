@@ -176,7 +176,7 @@ def _spooled(stream: BinaryIO, folder: Path) -> BinaryIO:
     shutil.copyfileobj(stream, copy, _BLOCK)
     copy.flush()
     copy.seek(0)
-    return copy  # type: ignore[return-value]
+    return copy
 
 
 def _format(given: str, head: bytes) -> str:

@@ -121,7 +121,7 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
     assert file is not None
     with provenance.staged(target) as folder:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
-        model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+        model: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         # The weights are plain numbers from here on; the leftover quantisation config would make every loader refuse.
         if hasattr(model.config, "quantization_config"):
             del model.config.quantization_config

@@ -31,17 +31,14 @@ class FiniteGuard(TrainerCallback):
     The Trainer by itself logs 0.0, goes on and ends with success.
     """
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:
+        logs: dict[str, Any] = told["logs"]
         for name in WATCHED:
             if name in logs and not math.isfinite(logs[name]):
                 raise diverged(f"{name} is {logs[name]} at step {state.global_step}")
 
-    def on_save(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, model: Any, **_: Any
-    ) -> None:
-        if name := first_not_finite(model):
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:
+        if name := first_not_finite(told["model"]):
             raise diverged(f"adapter weight {name} is not finite at step {state.global_step}")
 
 
@@ -76,7 +73,7 @@ class Milestones(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if not state.is_world_process_zero:
             return
-        folder = Path(args.output_dir)
+        folder = Path(str(args.output_dir))
         # Preemption comes after this one: what asks to stop here is the last step or early stopping.
         finished = control.should_training_stop
         checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.run, finished)
@@ -105,9 +102,8 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.started, self.first = time.monotonic(), state.global_step
 
-    def on_log(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
-    ) -> None:
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:
+        logs: dict[str, Any] = told["logs"]
         shown = [f"{name} {logs[name]:.4f}" for name in ("loss", "eval_loss") if name in logs]
         if not shown or not state.is_world_process_zero:
             return

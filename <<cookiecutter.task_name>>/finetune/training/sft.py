@@ -52,7 +52,7 @@ class PromptCompletionTrainer(SFTTrainer):
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
     ) -> dict[str, float]:
         """Mean loss per answer token over the validation split; the Trainer's own loop would weigh batches equally."""
-        model = self.model
+        model: Any = self.model
         was_training = model.training
         model.eval()
         sums = torch.zeros(2, dtype=torch.float64)
@@ -72,7 +72,8 @@ class PromptCompletionTrainer(SFTTrainer):
     def take_over(self, checkpoint: Path) -> None:
         """Become what training was at its last step, where only the saving of its best checkpoint was left to do."""
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
-        self.model.load_adapter(str(best_of(checkpoint)), self.model.active_adapter)
+        model: Any = self.model
+        model.load_adapter(str(best_of(checkpoint)), model.active_adapter)
 
 
 def arguments(

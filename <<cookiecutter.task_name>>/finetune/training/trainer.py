@@ -177,8 +177,10 @@ class Run:
             callbacks=callbacks,
         )  # fmt: skip
         trainer.remove_callback(PrinterCallback)
-        trainable = sum(p.numel() for p in trainer.model.parameters() if p.requires_grad)
-        everything = sum(p.numel() for p in trainer.model.parameters())
+        wrapped: Any = trainer.model
+        weights = [(p.numel(), p.requires_grad) for p in wrapped.parameters()]
+        trainable = sum(count for count, learns in weights if learns)
+        everything = sum(count for count, _ in weights)
         resolved("trainable", f"{trainable:,} of {everything:,}", f"LoRA r={config.lora.r}")
         return trainer
 

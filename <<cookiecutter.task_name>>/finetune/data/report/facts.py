@@ -204,7 +204,9 @@ def problem_kinds(codes: list[str]) -> list[tuple[str, int]]:
 
 def first_problems(problems: Sequence[Problem]) -> list[Problem]:
     """SHOWN of the problems in their order: some of every kind, so that a frequent one hides no rare one."""
-    of_kind, chosen, others = Counter[str](), [], []
+    of_kind = Counter[str]()
+    chosen: list[int] = []
+    others: list[int] = []
     for place, problem in enumerate(problems):
         of_kind[problem.code] += 1
         (chosen if of_kind[problem.code] <= _OF_A_KIND else others).append(place)

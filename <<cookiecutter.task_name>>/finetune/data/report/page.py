@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +32,11 @@ from finetune.html_page import render_page
 from finetune.remedies import remedies
 
 TEMPLATES = Path(__file__).parent / "templates"
-FILTERS = {"rows": lambda number, noun="": count(number, noun) if noun else f"{number:,}", "share": share,
-           "visible": visible}  # fmt: skip
+FILTERS: dict[str, Callable[..., Any]] = {
+    "rows": lambda number, noun="": count(number, noun) if noun else f"{number:,}",
+    "share": share,
+    "visible": visible,
+}
 
 
 def render_html(report: DataReport) -> str:
@@ -86,7 +91,7 @@ def _lengths(report: DataReport) -> list[dict[str, Any]]:
         found = getattr(report.length_histogram, field) if report.length_histogram else None
         lengths = getattr(report.characters, field)
         if found and any(rows for _, _, rows in found.bins):
-            picture = pictures.both(lambda width, f=found, s=lengths: pictures.histogram(f, s, width))
+            picture = pictures.both(partial(pictures.histogram, found, lengths))
             rows.append({"field": field, "sentence": limit_sentence(found, lengths), "picture": picture})
     return rows
 

@@ -44,11 +44,10 @@ class Counts(msgspec.Struct):
     longest: int = 0
 
     def add(self, others: Counts) -> None:
-        for mine, more in (
-            (self.rows, others.rows), (self.classes, others.classes),
-            (self.input_chars, others.input_chars), (self.output_chars, others.output_chars),
-        ):  # fmt: skip
-            mine.update(more)
+        self.rows.update(others.rows)
+        self.classes.update(others.classes)
+        self.input_chars.update(others.input_chars)
+        self.output_chars.update(others.output_chars)
         self.languages.merge(others.languages)
         self.personal += others.personal
         self.tokenised, self.over = self.tokenised + others.tokenised, self.over + others.over

@@ -40,9 +40,11 @@ def upsert(github: GitHub, number: int, marker: str, sections: Sequence[str], li
             if error.unsure and attempt < ROUNDS:
                 api.pause(github.wait(attempt, error))
                 continue
-            return _warn(number, error)
+            _warn(number, error)
+            return None
         except (KeyError, TypeError):
-            return _warn(number, ApiError("GitHub's answer holds no comment"))
+            _warn(number, ApiError("GitHub's answer holds no comment"))
+            return None
     return None
 
 

@@ -110,7 +110,8 @@ def _hash(data: bytes) -> bytes:
 
 def _unpack(row: bytes) -> Row:
     classes = frozenset(number for (number,) in _NAMES.iter_unpack(row[_ROW.size :]))
-    return Row(*_ROW.unpack_from(row), classes)
+    text, answer, group, split, file, line = _ROW.unpack_from(row)
+    return Row(text, answer, group, split, file, line, classes)
 
 
 def compare(project: Project, base: Path) -> Changes:
@@ -187,25 +188,29 @@ class _Counts:
         self._labels = before.task.task_type == after.task.task_type == "classification"
         self._texts = self._answers = self._groups = self._renamed = self._moves = 0
 
+    def _tallies(self, row: Row) -> list[Tally | ClassTally]:
+        """Everything that a row counts towards."""
+        return [self._total, self._splits[row.split], *(self._classes[number] for number in row.classes)]
+
     def stood(self, row: Row, text: str) -> None:
         """A row of the first checkout."""
         self._phrases.old(text)
-        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+        for tally in self._tallies(row):
             tally.before += 1
 
     def stands(self, row: Row, text: str | None) -> None:
         """A row of the second checkout; its text, if it is new or another than before."""
         if text is not None:
             self._phrases.new(text, min(row.classes) if self._labels else None)
-        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+        for tally in self._tallies(row):
             tally.after += 1
 
     def added(self, row: Row) -> None:
-        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+        for tally in self._tallies(row):
             tally.added += 1
 
     def removed(self, row: Row) -> None:
-        for tally in (self._total, self._splits[row.split], *(self._classes[n] for n in row.classes)):
+        for tally in self._tallies(row):
             tally.removed += 1
         if row.split == _TEST:
             self._test.removed += 1

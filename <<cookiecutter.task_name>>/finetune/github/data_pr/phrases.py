@@ -93,7 +93,8 @@ def _phrases(text: str) -> set[Words]:
 
 def _chained(phrases: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Phrases of three words that overlap by two, put together: "a b c" and "b c d" are one phrase "a b c d"."""
-    following = {phrase[:2]: phrase for phrase in sorted(phrases) if len(phrase) == 3}
+    triples = [phrase for phrase in sorted(phrases) if len(phrase) == 3]
+    following: dict[tuple[str, ...], tuple[str, ...]] = {phrase[:2]: phrase for phrase in triples}
     preceded = {phrase[1:] for phrase in following.values()}
     chains, used = [], set()
     # Those with nothing before them first; what is left then goes round in a circle, and starts anywhere.

@@ -45,7 +45,9 @@ def table(heads: Sequence[str], rows: Rows, left: int = 1) -> str:
     return "\n".join("| " + " | ".join(row) + " |" for row in (heads, rule, *cells))
 
 
-def long_table(title: str, heads: Sequence[str], rows: list[Sequence[object]], ends: Rows = (), left: int = 1) -> str:
+def long_table(
+    title: str, heads: Sequence[str], rows: Sequence[Sequence[object]], ends: Rows = (), left: int = 1
+) -> str:
     """At most TABLE rows, folded away when they are many; `ends` are the sums below them."""
     hidden = len(rows) - TABLE
     more = [[*[""] * (left - 1), f"… and {hidden:,} more", *[""] * (len(heads) - left)]] if hidden > 0 else []

@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 from finetune.config.project import Project
 from finetune.data.chat_format import completion_text
 from finetune.data.raw_files import list_raw_files
@@ -54,7 +56,7 @@ def check_base(frozen: Project, problems: Problems) -> None:
 
 def config_changes(main: Project, frozen: Project) -> list[Change]:
     """Values that decide how a result is measured and judged, or which model is loaded, where they differ."""
-    pairs = [
+    pairs: list[tuple[str, str, BaseModel, BaseModel, Any]] = [
         ("benchmark", "configs/benchmark_config.yaml", main.benchmark, frozen.benchmark, None),
         ("task", "task_definition.yaml", main.task, frozen.task, {"metrics": True, "data": _DATA_RULES}),
         ("training", "configs/training_config.yaml", main.training, frozen.training, {"base_model", "checks"}),

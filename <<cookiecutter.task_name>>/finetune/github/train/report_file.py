@@ -75,6 +75,7 @@ def _values(data: bytes) -> Any:
 
 def _refuse_structure(text: str) -> None:
     depth = documents = 0
+    event: Any
     for event in yaml.parse(text, Loader=_Base):
         line = event.start_mark.line + 1
         documents += isinstance(event, yaml.DocumentStartEvent)

@@ -33,8 +33,9 @@ def label_studio(record: Value, task_type: str, column: str) -> tuple[Any, Any]:
 
 
 def _result(result: Any, task_type: str) -> Any:
-    values = [region.get("value") for region in result if isinstance(region, dict)] if isinstance(result, list) else []
-    values = [value for value in values if isinstance(value, dict)]
+    regions = result if isinstance(result, list) else []
+    told = [region.get("value") for region in regions if isinstance(region, dict)]
+    values: list[dict[str, Any]] = [value for value in told if isinstance(value, dict)]
     if task_type == "extraction":
         spans = [
             {k: v for k, v in value.items() if k in ("start", "end", "text", "labels")}
