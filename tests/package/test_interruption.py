@@ -248,7 +248,8 @@ def test_any_step_ends_75_and_its_cleaning_up_is_done(
 def test_two_processes_stop_together_and_resume(make_ready: Callable[..., Project]) -> None:
     project = make_ready("two", optimiser={"learning_rate": 0.01, "epochs": 60})
     command = [
-        sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29561", str(SCRIPT),
+        # standalone: on a free port
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(project.paths.root / "log", "w+b") as log:
