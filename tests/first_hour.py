@@ -4,7 +4,8 @@
 
 Every line of the fenced `bash` blocks is run as it stands, in an empty folder with an empty home. Only the address of
 the template leads to this checkout instead of GitHub (git's `url.….insteadOf`), so what is cloned is the last commit.
-A command that asks gets Enter for every question. Prints minutes and gigabytes a command; ends at the first failure.
+A command that asks gets Enter for every question. Prints minutes and gigabytes a command; ends at the first failure,
+and the same --keep FOLDER goes on there with the command that failed.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -54,26 +56,26 @@ def environment(home: Path) -> dict[str, str]:
     return {**kept, **git, "HOME": str(home), "PATH": path, "TERM": "dumb", "COLUMNS": "120"}
 
 
-def run_all(lines: list[str], folder: Path) -> list[tuple[str, float, float]]:
-    """Run them in one shell; (command, seconds, GB that lie on the disk afterwards) for each.
+def run_all(lines: list[str], folder: Path) -> Iterator[tuple[str, float, float]]:
+    """Run them in one shell; (command, seconds, GB that lie on the disk afterwards) of each, as it ends.
 
-    Raises CalledProcessError with the failing command.
+    What has ended in this folder before is told again, not run. Raises CalledProcessError with the failing command.
     """
-    home = folder / "home"
-    home.mkdir(parents=True)
-    state = folder / ".state"
-    told = []
-    place, more = folder, environment(home)
-    for line in lines:
+    home, state, ended = folder / "home", folder / ".state", folder / ".ended"
+    home.mkdir(parents=True, exist_ok=True)
+    told = json.loads(ended.read_text(encoding="utf-8")) if ended.exists() else []
+    place, more = json.loads(state.read_text(encoding="utf-8")) if told else (folder, environment(home))
+    yield from map(tuple, told)
+    for line in lines[len(told) :]:
         print(f"\n$ {line}", flush=True)
         began = time.monotonic()
         # The shell's folder and variables are carried on to the next line, as in a terminal.
         script = f"{line}\n{shlex.join([sys.executable, '-c', REMEMBER, str(state)])}"
         subprocess.run(["bash", "-e", "-c", script], cwd=place, env=more, input="\n" * 40, text=True, check=True)
-        where, more = json.loads(state.read_text(encoding="utf-8"))
-        place = Path(where)
+        place, more = json.loads(state.read_text(encoding="utf-8"))
         told.append((line, time.monotonic() - began, _gigabytes(folder)))
-    return told
+        ended.write_text(json.dumps(told), encoding="utf-8")
+        yield told[-1]
 
 
 def _gigabytes(folder: Path) -> float:
@@ -84,7 +86,7 @@ def _gigabytes(folder: Path) -> float:
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--section", action="append", help="a heading of README.md; by default the first two")
-    options.add_argument("--keep", type=Path, help="work in this new folder and leave it there")
+    options.add_argument("--keep", type=Path, help="work in this folder and leave it there")
     options.add_argument("--without", default="$^", help="skip the commands that match this pattern, e.g. 'make test'")
     options.add_argument("--list", action="store_true", help="print the commands, run nothing")
     asked = options.parse_args()
@@ -93,17 +95,19 @@ def main() -> int:
     if asked.list:
         print("\n".join(lines))
         return 0
+    told, code = [], 0
     with tempfile.TemporaryDirectory(prefix="first-hour-") as scratch:
         try:
-            told = run_all(lines, asked.keep or Path(scratch))
+            for ended in run_all(lines, asked.keep or Path(scratch)):
+                told.append(ended)  # one by one: a failure keeps what was told before it
         except subprocess.CalledProcessError as failure:
             print(f"failed with {failure.returncode}: {failure.cmd[-1].splitlines()[0]}", file=sys.stderr)
-            return 1
+            code = 1
     print("\n| command | minutes | GB on disk |\n|---|---|---|")
     for line, seconds, size in told:
         print(f"| `{line}` | {seconds / 60:.1f} | {size:.2f} |")
     print(f"| all | {sum(seconds for _, seconds, _ in told) / 60:.1f} | |")
-    return 0
+    return code
 
 
 if __name__ == "__main__":
