@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup, escape
 
+from finetune.evaluation.report_schema import Training
 from finetune.svg import axis, fit, svg, text_width
 
 LARGEST_MATRIX = 30
@@ -107,12 +107,12 @@ def _most_confused(size: int, counts: Sequence[Sequence[int]]) -> list[int]:
     return sorted(sorted(range(size), key=lambda i: (-errors[i], i))[:LARGEST_MATRIX])
 
 
-def loss_curve(curve: dict[str, Any]) -> Markup:
+def loss_curve(curve: Training) -> Markup:
     """Training loss as a line, evaluation loss as a line with points, the best evaluation marked.
 
     The axis of the loss is logarithmic: fine-tuning starts high and is decided in the last decade.
     """
-    loss, evaluated = curve["loss"], curve["eval_loss"]
+    loss, evaluated = curve.loss, curve.eval_loss
     points = [*loss, *evaluated]
     low, high = _decades([value for _, value in points])
     first, last = min(step for step, _ in points), max(step for step, _ in points)
@@ -134,8 +134,8 @@ def loss_curve(curve: dict[str, Any]) -> Markup:
             path = " ".join(f"{x(step)},{y(value)}" for step, value in line)
             parts.append(f'<polyline class="line {name}" points="{path}"/>')
     parts += [
-        f'<circle class="mark{" best" if step == curve["best_eval_step"] else ""}" cx="{x(step)}" cy="{y(value)}" '
-        f'r="{5 if step == curve["best_eval_step"] else 3}"><title>step {step:g}: {value:.4f}</title></circle>'
+        f'<circle class="mark{" best" if step == curve.best_eval_step else ""}" cx="{x(step)}" cy="{y(value)}" '
+        f'r="{5 if step == curve.best_eval_step else 3}"><title>step {step:g}: {value:.4f}</title></circle>'
         for step, value in evaluated
     ]
     return svg(600, 240, "training and evaluation loss by step", parts)

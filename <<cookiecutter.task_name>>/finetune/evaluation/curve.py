@@ -8,18 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from finetune.evaluation.report_schema import Finding, Training
 from finetune.training.diagnosis import diagnose
 
 POINTS = 200
 """Most points kept of a curve; a chart shows no more."""
 
 
-def read_curve(log: Path) -> dict[str, Any] | None:
+def read_curve(log: Path) -> Training | None:
     """Training and evaluation loss by step from training_log.jsonl, or None when there is no readable log.
 
-    {"loss": [[step, value]…], "eval_loss": [[step, value]…], "first_loss", "last_loss", "best_eval_loss",
-    "best_eval_step", "best_eval_epoch", "last_eval_loss", "epochs", "steps", "findings": [{"code", "text", "change"}]};
-    values that are not finite are left out.
+    Values that are not finite are left out.
     """
     try:
         lines = log.read_text(encoding="utf-8").splitlines()
@@ -31,22 +30,22 @@ def read_curve(log: Path) -> dict[str, Any] | None:
         return None
     epochs = {entry["step"]: entry.get("epoch") for entry in entries if "step" in entry}
     best = min(evaluated, key=lambda point: point[1]) if evaluated else None
-    return {
-        "loss": _thin(loss),
-        "eval_loss": _thin(evaluated),
-        "first_loss": loss[0][1] if loss else None,
-        "last_loss": loss[-1][1] if loss else None,
-        "best_eval_loss": best[1] if best else None,
-        "best_eval_step": best[0] if best else None,
-        "best_eval_epoch": epochs.get(best[0]) if best else None,
-        "last_eval_loss": evaluated[-1][1] if evaluated else None,
-        "epochs": max((e for e in epochs.values() if e is not None), default=None),
-        "steps": max(epochs, default=None),
-        "findings": [asdict(finding) for finding in diagnose(entries)],
-    }
+    return Training(
+        loss=_thin(loss),
+        eval_loss=_thin(evaluated),
+        first_loss=loss[0][1] if loss else None,
+        last_loss=loss[-1][1] if loss else None,
+        best_eval_loss=best[1] if best else None,
+        best_eval_step=int(best[0]) if best else None,
+        best_eval_epoch=epochs.get(best[0]) if best else None,
+        last_eval_loss=evaluated[-1][1] if evaluated else None,
+        epochs=max((e for e in epochs.values() if e is not None), default=None),
+        steps=max(epochs, default=None),
+        findings=[Finding(**asdict(finding)) for finding in diagnose(entries)],
+    )
 
 
-def _points(entries: list[dict[str, Any]], name: str) -> list[list[float]]:
+def _points(entries: list[dict[str, Any]], name: str) -> list[list[int | float]]:
     """[step, value] in order of steps; a resumed run logs some steps twice, the last one counts."""
     found = {}
     for entry in entries:
@@ -56,7 +55,7 @@ def _points(entries: list[dict[str, Any]], name: str) -> list[list[float]]:
     return [[step, found[step]] for step in sorted(found)]
 
 
-def _thin(points: list[list[float]]) -> list[list[float]]:
+def _thin(points: list[list[int | float]]) -> list[list[int | float]]:
     """At most POINTS points, the first and the last always among them."""
     if len(points) <= POINTS:
         return points

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from finetune.config.project import Project
+from finetune.evaluation.report_schema import ArtefactRow, Difference, GateRow
 
 PASSED, FAILED, LIMITED = "passed", "failed", "limited run, not comparable"
 
@@ -16,11 +16,11 @@ def gate(
     metrics: Mapping[str, float],
     *,
     interval: tuple[float, float],
-    difference: Mapping[str, float] | None,
+    difference: Difference | None,
     trained_on_this_data: bool,
     limited: bool = False,
-) -> tuple[list[dict[str, Any]], str]:
-    """([{"name", "value", "threshold", "passed", "note"}], verdict).
+) -> tuple[list[GateRow], str]:
+    """(conditions, verdict); a value that is no number in -1..1 stands as none.
 
     `interval` is the primary metric's, `difference` the paired one to zero-shot (None where it was not measured).
     The verdict is passed only when every row passed and the whole test set was run.
@@ -40,26 +40,21 @@ def gate(
     return rows, verdict(rows, limited=limited)
 
 
-def verdict(rows: Sequence[Mapping[str, Any]], *, limited: bool, artefacts: Sequence[Mapping[str, Any]] = ()) -> str:
+def verdict(rows: Sequence[GateRow], *, limited: bool, artefacts: Sequence[ArtefactRow] = ()) -> str:
     """PASSED only when there are gate rows, and all of them and all artefact rows of step 07 passed on a full run.
 
     An open artefact row, of what no step has run, is neither passed nor failed.
     """
     if limited:
         return LIMITED
-    judged = [*rows, *(row for row in artefacts if not is_open(row))]
-    passed = bool(rows) and all(row.get("passed") is True for row in judged)
+    judged = [*(row.passed for row in rows), *(row.passed for row in artefacts if not row.is_open)]
+    passed = bool(rows) and all(each is True for each in judged)
     return PASSED if passed else FAILED
-
-
-def is_open(row: Mapping[str, Any]) -> bool:
-    """True for an artefact row that says it was not run; one with a result is never open."""
-    return row.get("status") == "open" and row.get("passed") is None
 
 
 def _floor(
     name: str, metrics: Mapping[str, float], threshold: float, interval: tuple[float, float] | None = None
-) -> dict[str, Any]:
+) -> GateRow:
     value = metrics.get(name)
     if value is None:
         return _row(name, None, threshold, False, "not measured")
@@ -72,11 +67,10 @@ def _floor(
     return _row(name, value, threshold, passed, note)
 
 
-def _not_worse_than_base(difference: Mapping[str, float]) -> dict[str, Any]:
+def _not_worse_than_base(difference: Difference) -> GateRow:
     """Fails only on a loss beyond the noise of the test set; a tie is not a loss."""
-    value, high = difference["difference"], difference["high"]
-    passed = math.isfinite(value) and math.isfinite(high) and high >= 0
-    tie = passed and difference["low"] <= 0
+    value, passed = difference.difference, difference.high >= 0
+    tie = passed and difference.low <= 0
     note = "no difference beyond the noise of this test set" if tie else ""
     return _row("not worse than zero-shot", value, 0.0, passed, note if passed else "training made the model worse")
 
@@ -85,5 +79,6 @@ def _sound(value: float) -> bool:
     return isinstance(value, (int, float)) and math.isfinite(value) and 0.0 <= value <= 1.0
 
 
-def _row(name: str, value: float | None, threshold: float | None, passed: bool, note: str) -> dict[str, Any]:
-    return {"name": name, "value": value, "threshold": threshold, "passed": bool(passed), "note": note}
+def _row(name: str, value: float | None, threshold: float | None, passed: bool, note: str) -> GateRow:
+    shown = value if value is not None and math.isfinite(value) and abs(value) <= 1 else None
+    return GateRow(name=name, value=shown, threshold=threshold, passed=passed, note=note)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
 
-from finetune.evaluation.gate import LIMITED, PASSED, is_open
+from finetune.evaluation.gate import LIMITED, PASSED
+from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport, GateRow
 
 CLASSES = 60
 """Rows of the per-class table; the weakest come first, the HTML has all."""
@@ -15,7 +15,7 @@ LIMIT = 60_000
 """Characters; GitHub refuses comments above 65,536."""
 
 
-def render_markdown(report: dict[str, Any]) -> str:
+def render_markdown(report: EvaluationReport) -> str:
     """Markdown of a report as `build_report` makes it, at most LIMIT characters."""
     sections = [
         [f"## {_headline(report)}", "", _summary(report)],
@@ -38,105 +38,105 @@ def render_markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines).strip() + "\n"
 
 
-def _headline(report: dict[str, Any]) -> str:
-    mark = {PASSED: "✅ Passed", LIMITED: "⚠️ Limited run, not comparable"}.get(report["verdict"], "❌ Failed")
-    primary = report["primary"]
-    return f"{mark}: {plain(primary['metric'])} {number(primary['value'])} (threshold {number(primary['threshold'])})"
+def _headline(report: EvaluationReport) -> str:
+    mark = {PASSED: "✅ Passed", LIMITED: "⚠️ Limited run, not comparable"}.get(report.verdict, "❌ Failed")
+    primary = report.primary
+    return f"{mark}: {plain(primary.metric)} {number(primary.value)} (threshold {number(primary.threshold)})"
 
 
-def _summary(report: dict[str, Any]) -> str:
-    primary, rows = report["primary"], report["outputs"]["rows"]
-    low, high = primary["ci"]
-    text = f"{primary['confidence']:.0%} interval {number(low)} to {number(high)} over {rows} test rows."
-    if zero := report["baselines"].get("zero_shot"):
-        text += f" Zero-shot {number(zero['value'])}, difference {signed(zero['difference']['difference'])}."
-    if majority := report["baselines"].get("majority"):
-        text += f" Constant answer {number(majority['value'])}."
-    if missed := [row["name"] for row in _judged(report) if not row.get("passed")]:
+def _summary(report: EvaluationReport) -> str:
+    primary, rows = report.primary, report.outputs.rows
+    low, high = primary.ci
+    text = f"{primary.confidence:.0%} interval {number(low)} to {number(high)} over {rows} test rows."
+    if zero := report.baselines.zero_shot:
+        text += f" Zero-shot {number(zero.value)}, difference {signed(zero.difference.difference)}."
+    if majority := report.baselines.majority:
+        text += f" Constant answer {number(majority.value)}."
+    if missed := [row.name for row in judged_rows(report) if not row.passed]:
         text += f" Not passed: {', '.join(map(plain, missed))}."
     return text
 
 
-def _judged(report: dict[str, Any]) -> list[dict[str, Any]]:
-    return [*report["gates"], *(row for row in report.get("artefacts") or () if not is_open(row))]
+def judged_rows(report: EvaluationReport) -> list[GateRow | ArtefactRow]:
+    return [*report.gates, *(row for row in report.artefacts if not row.is_open)]
 
 
-def _gates(report: dict[str, Any]) -> list[str]:
+def _gates(report: EvaluationReport) -> list[str]:
     rows = (
         (
-            "✅" if row["passed"] else "❌", plain(row["name"]), number(row["value"]), number(row["threshold"]),
-            plain(row["note"]),
+            "✅" if row.passed else "❌", plain(row.name), number(row.value), number(row.threshold),
+            plain(row.note),
         )
-        for row in report["gates"]
+        for row in report.gates
     )  # fmt: skip
     return ["### Gate", "", *table(("", "condition", "value", "at least", "note"), rows)]
 
 
-def _artefacts(report: dict[str, Any]) -> list[str]:
-    if not report.get("artefacts"):
+def _artefacts(report: EvaluationReport) -> list[str]:
+    if not report.artefacts:
         return []
     rows = (
         (
-            "open" if is_open(row) else "✅" if row.get("passed") else "❌", plain(row.get("name")),
-            number(row.get("value")), signed(row.get("difference")), number(row.get("tolerance")),
-            size(row.get("bytes")), number(row.get("tokens_per_s"), 1),
+            "open" if row.is_open else "✅" if row.passed else "❌", plain(row.name),
+            number(row.value), signed(row.difference), number(row.tolerance),
+            size(row.bytes), number(row.tokens_per_s, 1),
         )
-        for row in report["artefacts"]
+        for row in report.artefacts
     )  # fmt: skip
-    heads = ("", "artefact", report["primary"]["metric"], "against adapter", "tolerance", "size", "tokens/s")
-    notes = [line for note in runtime_notes(report["artefacts"]) for line in ("", plain(note))]
+    heads = ("", "artefact", report.primary.metric, "against adapter", "tolerance", "size", "tokens/s")
+    notes = [line for note in runtime_notes(report.artefacts) for line in ("", plain(note))]
     return ["### Artefacts", "", *table(heads, rows), *notes]
 
 
-def runtime_notes(artefacts: Iterable[dict[str, Any]]) -> list[str]:
+def runtime_notes(artefacts: Iterable[ArtefactRow]) -> list[str]:
     """One sentence for each way in which GGUF files were not run as llama.cpp does by itself; none where all were."""
     names: dict[str, list[str]] = {}
     for row in artefacts:
-        if note := (row.get("runtime") or {}).get("note"):
-            names.setdefault(str(note), []).append(str(row.get("name")))
+        if note := (row.runtime or {}).get("note"):
+            names.setdefault(str(note), []).append(row.name)
     return [f"{', '.join(files)} ran with {note}." for note, files in names.items()]
 
 
-def _metrics(report: dict[str, Any]) -> list[str]:
-    baselines = report["baselines"]
-    heads = ["metric", "tuned", "interval", *(name.replace("_", "-") for name in baselines)]
+def _metrics(report: EvaluationReport) -> list[str]:
+    baselines = report.baselines.items()
+    heads = ["metric", "tuned", "interval", *(name.replace("_", "-") for name, _ in baselines)]
     rows = [
         (
             plain(name),
             number(value),
-            " to ".join(map(number, report["intervals"][name])),
-            *(number(baseline["metrics"].get(name)) for baseline in baselines.values()),
+            " to ".join(map(number, report.intervals[name])),
+            *(number(baseline.metrics.get(name)) for _, baseline in baselines),
         )
-        for name, value in report["metrics"].items()
+        for name, value in report.metrics.items()
     ]
-    outputs, speed = report["outputs"], report["speed"]
+    outputs, speed = report.outputs, report.speed
     note = (
-        f"{outputs['unparseable']} of {outputs['rows']} answers unparseable, {outputs['unfinished']} cut off; "
-        f"{number(speed['rows_per_s'], 1)} rows/s, {number(speed['tokens_per_s'], 1)} tokens/s."
+        f"{outputs.unparseable} of {outputs.rows} answers unparseable, {outputs.unfinished} cut off; "
+        f"{number(speed.rows_per_s, 1)} rows/s, {number(speed.tokens_per_s, 1)} tokens/s."
     )
-    if before := baselines.get("zero_shot"):
-        note += f" Zero-shot: {before['unparseable']} unparseable, {before['unfinished']} cut off."
+    if before := report.baselines.zero_shot:
+        note += f" Zero-shot: {before.unparseable} unparseable, {before.unfinished} cut off."
     return ["### Metrics", "", *table(heads, rows), "", note]
 
 
-def _advice(report: dict[str, Any]) -> list[str]:
-    if not report["advice"]:
+def _advice(report: EvaluationReport) -> list[str]:
+    if not report.advice:
         return []
     items = (
-        f"- **{plain(item['symptom'])}** ({plain(item['id'])}): {plain(item['evidence'])}. → {plain(item['remedy'])}."
-        for item in report["advice"]
+        f"- **{plain(item.symptom)}** ({plain(item.id)}): {plain(item.evidence)}. → {plain(item.remedy)}."
+        for item in report.advice
     )
     return ["### What to do next", "", *items]
 
 
-def _classes(report: dict[str, Any]) -> list[str]:
-    classes = sorted(report["per_class"], key=lambda row: (row["f1"], row["name"]))
+def _classes(report: EvaluationReport) -> list[str]:
+    classes = sorted(report.per_class, key=lambda row: (row.f1, row.name))
     if not classes:
         return []
     rows = (
         (
-            plain(row["name"]), number(row["f1"]), number(row["zero_shot_f1"]), number(row["precision"]),
-            number(row["recall"]), str(row["support"]),
+            plain(row.name), number(row.f1), number(row.zero_shot_f1), number(row.precision),
+            number(row.recall), str(row.support),
         )
         for row in classes[:CLASSES]
     )  # fmt: skip
@@ -145,36 +145,36 @@ def _classes(report: dict[str, Any]) -> list[str]:
     return _folded(f"Per class, weakest first ({len(classes)})", [*table(heads, rows), *more])
 
 
-def _confusions(report: dict[str, Any]) -> list[str]:
-    pairs = report["errors"]["confused_pairs"]
+def _confusions(report: EvaluationReport) -> list[str]:
+    pairs = report.errors.confused_pairs
     if not pairs:
         return []
     rows = (
-        (plain(p["expected"]), plain(p["predicted"]), str(p["count"]), plain(", ".join(p["ids"]))) for p in pairs[:10]
+        (plain(p.expected), plain(p.predicted), str(p.count), plain(", ".join(p.ids))) for p in pairs[:10]
     )
     return ["### Confused", "", *table(("expected", "predicted", "rows", "for example"), rows)]
 
 
-def _errors(report: dict[str, Any]) -> list[str]:
-    worst = report["errors"]["worst"][:ERRORS]
+def _errors(report: EvaluationReport) -> list[str]:
+    worst = report.errors.worst[:ERRORS]
     if not worst:
         return []
     text = "\n\n".join(
-        f"row       {one_line(row['id'])}\ninput     {one_line(row['input'])}\n"
-        f"expected  {one_line(row['expected'])}\nanswer    {one_line(row['answer'])}"
+        f"row       {one_line(row.id)}\ninput     {one_line(row.input)}\n"
+        f"expected  {one_line(row.expected)}\nanswer    {one_line(row.answer)}"
         for row in worst
     )
-    return _folded(f"Worst {len(worst)} of {report['errors']['errors']} errors", fenced(text))
+    return _folded(f"Worst {len(worst)} of {report.errors.errors} errors", fenced(text))
 
 
-def _provenance(report: dict[str, Any]) -> list[str]:
-    origin, data = report["provenance"], report["data"]
-    base = origin["base"]
+def _provenance(report: EvaluationReport) -> list[str]:
+    origin, data = report.provenance, report.data
+    base = origin.base
     facts = [
-        f"base {base.get('id')} at {base.get('revision')}", f"adapter {origin['adapter'][:16]}",
-        f"test set {data['test_sha256'][:16]} ({data['rows']} rows)",
-        f"benchmark version {report['task']['benchmark_version']}", f"commit {origin['environment'].get('git_commit')}",
-        f"created {origin['created']}",
+        f"base {base.id} at {base.revision}", f"adapter {origin.adapter[:16]}",
+        f"test set {data.test_sha256[:16]} ({data.rows} rows)",
+        f"benchmark version {report.task.benchmark_version}", f"commit {origin.environment.git_commit}",
+        f"created {origin.created}",
     ]  # fmt: skip
     return ["<sub>" + "; ".join(map(plain, facts)) + "</sub>"]
 

@@ -9,26 +9,22 @@ from typing import Any
 from finetune.data.report import page as data_page
 from finetune.data.report.schema import DataReport
 from finetune.evaluation import charts
-from finetune.evaluation.gate import LIMITED, PASSED, is_open
-from finetune.evaluation.markdown import number, runtime_notes, signed, size
+from finetune.evaluation.gate import LIMITED, PASSED
+from finetune.evaluation.markdown import judged_rows, number, runtime_notes, signed, size
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.html_page import render_page
 
 TEMPLATES = Path(__file__).parent / "templates"
-ARTEFACT_KEYS = (
-    "name", "file", "bytes", "value", "difference", "tolerance", "passed", "status", "reason", "agreement",
-    "tokens_equal", "tokens_per_s",
-)  # fmt: skip
 BASELINE_NAMES = {"zero_shot": "zero-shot", "majority": "constant answer"}
 
 
-def render_html(report: dict[str, Any], data: DataReport | None = None) -> str:
+def render_html(report: EvaluationReport, data: DataReport | None = None) -> str:
     """HTML of a report as `build_report` makes it; every text from data or models is escaped by the template.
 
     `data` is the report of the data behind it, whose pictures are shown where it is given.
     """
-    artefacts = [{key: row.get(key) for key in ARTEFACT_KEYS} for row in report.get("artefacts") or ()]
-    primary, curve, confusion = report["primary"], report["training"], report["confusion"]
-    baselines = [(BASELINE_NAMES.get(name, name), row["value"]) for name, row in report["baselines"].items()]
+    primary, curve, confusion = report.primary, report.training, report.confusion
+    baselines = [(BASELINE_NAMES.get(name, name), row.value) for name, row in report.baselines.items()]
     filters: dict[str, Callable[..., Any]] = {
         "number": number,
         "signed": signed,
@@ -41,14 +37,14 @@ def render_html(report: dict[str, Any], data: DataReport | None = None) -> str:
         folders=[TEMPLATES, data_page.TEMPLATES],
         filters=filters,
         report=report,
-        artefacts=artefacts,
-        runtime_notes=runtime_notes(report.get("artefacts") or ()),
-        state={PASSED: "good", LIMITED: "limited"}.get(report["verdict"], "bad"),
-        missed=[row["name"] for row in (*report["gates"], *artefacts) if not row["passed"] and not is_open(row)],
-        classes=sorted(report["per_class"], key=lambda row: (row["f1"], row["name"])),
+        artefacts=report.artefacts,
+        runtime_notes=runtime_notes(report.artefacts),
+        state={PASSED: "good", LIMITED: "limited"}.get(report.verdict, "bad"),
+        missed=[row.name for row in judged_rows(report) if not row.passed],
+        classes=sorted(report.per_class, key=lambda row: (row.f1, row.name)),
         baseline_names=BASELINE_NAMES,
-        scale=charts.scale(primary["value"], primary["ci"], primary["threshold"], baselines, primary["passed"]),
-        matrix=charts.heat_map(confusion["labels"], confusion["columns"], confusion["counts"]) if confusion else None,
+        scale=charts.scale(primary.value, primary.ci, primary.threshold, baselines, primary.passed),
+        matrix=charts.heat_map(confusion.labels, confusion.columns, confusion.counts) if confusion else None,
         largest_matrix=charts.LARGEST_MATRIX,
         curve=charts.loss_curve(curve) if curve else None,
         data=data,

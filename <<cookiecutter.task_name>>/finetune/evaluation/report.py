@@ -1,13 +1,13 @@
-"""The evaluation report: one dictionary, written as YAML (for machines), Markdown (a comment), HTML (for people)."""
+"""The evaluation report: one model, written as YAML (for machines), Markdown (a comment), HTML (for people)."""
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import BaseModel
 
 from finetune.config.project import Project
 from finetune.data.report.building import read_data_report
@@ -18,6 +18,7 @@ from finetune.evaluation.gate import gate, verdict
 from finetune.evaluation.markdown import render_markdown
 from finetune.evaluation.metrics import Scores
 from finetune.evaluation.predictions import ArtefactScore
+from finetune.evaluation.report_schema import Difference, EvaluationReport
 from finetune.evaluation.statistics import confidence_interval, paired_difference
 from finetune.provenance import MANIFEST, digest, environment, read_manifest, sha256, write_text
 
@@ -32,8 +33,8 @@ def build_report(
     zero_shot: ArtefactScore | None = None,
     majority: tuple[str, Scores] | None = None,
     limited: bool = False,
-) -> dict[str, Any]:
-    """Everything measured on the adapter, compared, judged and explained; plain data, ready for `write_report`.
+) -> EvaluationReport:
+    """Everything measured on the adapter, compared, judged and explained, ready for `write_report`.
 
     `records` are the test records behind the predictions (their last message is the input). `limited` stamps a run over
     part of the test set: its gate never passes.
@@ -50,7 +51,7 @@ def build_report(
         project, tuned.metrics, interval=intervals[primary], difference=difference,
         trained_on_this_data=_trained_on_this_data(project, manifest["facts"]), limited=limited,
     )  # fmt: skip
-    report: dict[str, Any] = {
+    report = EvaluationReport.model_validate(_plain({
         "report_version": REPORT_VERSION,
         "task": {
             "name": task.task_name, "type": task.task_type, "description": task.description, "language": task.language,
@@ -61,7 +62,7 @@ def build_report(
         "primary": {
             "metric": primary, "value": tuned.metrics[primary], "threshold": task.metrics.threshold,
             "ci": list(intervals[primary]), "confidence": settings.confidence,
-            "passed": next(row["passed"] for row in rows if row["name"] == primary),
+            "passed": next(row.passed for row in rows if row.name == primary),
         },
         "metrics": dict(tuned.metrics),
         "intervals": {name: list(interval) for name, interval in intervals.items()},
@@ -75,46 +76,43 @@ def build_report(
         "speed": tuned.speed,
         "data": {"test_sha256": sha256(project.paths.test), "rows": len(records), **manifest["facts"].get("data", {})},
         "provenance": _provenance(project, tuned, manifest["facts"]),
-    }  # fmt: skip
-    report["advice"] = advise(project, report)
-    return _plain(report)
+        "advice": [],
+    }))  # fmt: skip
+    return report.model_copy(update={"advice": advise(project, report)})
 
 
-def write_report(project: Project, report: dict[str, Any]) -> None:
+def write_report(project: Project, report: EvaluationReport) -> None:
     """Write evaluation_report.html, .md and, last, .yaml: where the YAML is, the other two are of the same run.
 
     The verdict is drawn anew from the gate rows and, where step 07 has added them, the artefact rows.
     """
     from finetune.evaluation.page import render_html
 
-    judged = verdict(report["gates"], limited=report["limited"], artefacts=report.get("artefacts") or ())
-    report = _plain({**report, "verdict": judged})
-    data = read_data_report(project.paths, report["data"]["test_sha256"])
+    judged = verdict(report.gates, limited=report.limited, artefacts=report.artefacts)
+    report = report.model_copy(update={"verdict": judged})
+    data = read_data_report(project.paths, report.data.test_sha256)
     write_text(project.paths.report_html, render_html(report, data))
     write_text(project.paths.report_md, render_markdown(report))
     # Leaf lists and mappings on one line each: a confusion matrix stays a matrix.
-    text = yaml.safe_dump(report, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
+    values = report.model_dump(mode="json", exclude_unset=True)
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=110, default_flow_style=None)
     write_text(project.paths.report_yaml, text)
 
 
-def read_report(project: Project) -> dict[str, Any] | None:
-    """The last written report, or None when there is none or it is damaged."""
+def read_report(project: Project) -> EvaluationReport | None:
+    """The last written report, or None when there is none, it is damaged or of another version."""
     try:
-        report = yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8"))
+        return EvaluationReport.model_validate(yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8")))
     except (OSError, ValueError, yaml.YAMLError):
         return None
-    return report if isinstance(report, dict) and report.get("report_version") == REPORT_VERSION else None
 
 
-def keep_artefacts(report: dict[str, Any], previous: dict[str, Any] | None) -> None:
-    """Carry step 07's rows over from the previous report while they are about the same adapter and test set."""
-    if previous and previous.get("artefacts") and not report["limited"]:
-        same = all(
-            previous.get(part, {}).get(key) == report[part][key]
-            for part, key in (("provenance", "adapter"), ("data", "test_sha256"))
-        )
-        if same:
-            report["artefacts"] = previous["artefacts"]
+def keep_artefacts(report: EvaluationReport, previous: EvaluationReport | None) -> EvaluationReport:
+    """With step 07's rows from the previous report, while they are about the same adapter and test set."""
+    if not previous or not previous.artefacts or report.limited:
+        return report
+    same = [(each.provenance.adapter, each.data.test_sha256) for each in (report, previous)]
+    return report.model_copy(update={"artefacts": previous.artefacts}) if same[0] == same[1] else report
 
 
 def _trained_on_this_data(project: Project, facts: dict[str, Any]) -> bool:
@@ -132,7 +130,7 @@ def _baselines(
     primary: str,
     zero_shot: ArtefactScore | None,
     majority: tuple[str, Scores] | None,
-    difference: dict[str, float] | None,
+    difference: Difference | None,
 ) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if zero_shot:
@@ -165,11 +163,13 @@ def _provenance(project: Project, tuned: ArtefactScore, facts: dict[str, Any]) -
 
 
 def _plain(value: Any) -> Any:
-    """Only what YAML and JSON know; floats to six digits, what is not finite as text, so that it is no number."""
+    """Only what YAML and JSON know; floats to six digits."""
+    if isinstance(value, BaseModel):
+        return _plain(value.model_dump(mode="json", exclude_unset=True))
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return round(value, 6) if math.isfinite(value) else str(value)
+        return round(value, 6)
     return value

@@ -1,4 +1,5 @@
-"""Form of an evaluation report as `finetune.evaluation.report.build_report` makes it: closed, finite, bounded.
+"""The evaluation report as it travels from the measurement to the gate, the pages, the Hub and GitHub: closed, finite,
+bounded.
 
 Every value that a comment, a page or the gate reads is here with its type and range. A key that is not is refused: a
 report of another form was made by other code than main's, and main cannot say what its numbers mean.
@@ -6,7 +7,7 @@ report of another form was made by other code than main's, and main cannot say w
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
@@ -21,13 +22,14 @@ Positive = Annotated[Real, Field(ge=0.0)]
 Signed = Annotated[Real, Field(ge=-1.0, le=1.0)]
 Pair = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
 Metrics = Annotated[dict[Name, Fraction], Field(min_length=1, max_length=50)]
-Point = Annotated[list[Real], Field(min_length=2, max_length=2)]
+Point = Annotated[list[int | Real], Field(min_length=2, max_length=2)]
+"""(optimiser step, loss)"""
 Curve = Annotated[list[Point], Field(max_length=1000)]
 
 
 class Part(BaseModel):
     # Strict: "0.99" is no number and true is not 1.
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Task(Part):
@@ -99,9 +101,21 @@ class Majority(Part):
 
 
 class Baselines(Part):
-    # Absent where the baseline was not run; never null.
-    zero_shot: ZeroShot = Field(default=None)  # type: ignore[assignment]
-    majority: Majority = Field(default=None)  # type: ignore[assignment]
+    """Absent where the baseline was not run; never null in the file."""
+
+    zero_shot: ZeroShot | None = None
+    majority: Majority | None = None
+
+    @model_validator(mode="after")
+    def _never_null(self) -> Baselines:
+        if any(getattr(self, name) is None for name in self.model_fields_set):
+            raise ValueError("a baseline that was not run is left out")
+        return self
+
+    def items(self) -> list[tuple[str, ZeroShot | Majority]]:
+        """(name, baseline) of those that were run."""
+        found = (("zero_shot", self.zero_shot), ("majority", self.majority))
+        return [(name, baseline) for name, baseline in found if baseline is not None]
 
 
 class GateRow(Part):
@@ -238,6 +252,35 @@ class Advice(Part):
     remedy: Text
 
 
+class ArtefactRow(Part):
+    """One artefact against the adapter, by step 07. What was not run has a name, a file and the status `open`."""
+
+    name: Name
+    file: Name | None
+    bytes: Count | None = None
+    tolerance: Fraction | None = None
+    template_equal: bool | None = None
+    prompts_compared: Count | None = None
+    tokens_equal: bool | None = None
+    value: Fraction | None = None
+    difference: Signed | None = None
+    agreement: Fraction | None = None
+    finished_rate: Fraction | None = None
+    tokens_per_s: Positive | None = None
+    sha256: Name | None = None
+    """Digest of the artefact's files, as its kept predictions name it."""
+    runtime: dict[str, Any] | None = None
+    """How llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py)."""
+    status: Literal["reference", "passed", "failed", "open"]
+    passed: bool | None
+    reason: Text = ""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether no step has run it: then it neither passes nor fails. One with a result is never open."""
+        return self.status == "open" and self.passed is None
+
+
 class Report(Part):
     """The whole of evaluation_report.yaml as step 04 writes it; artefact rows are step 07's and have no place here."""
 
@@ -266,3 +309,9 @@ class Report(Part):
         if set(self.intervals) != set(self.metrics):
             raise ValueError("metrics and intervals are not about the same metrics")
         return self
+
+
+class EvaluationReport(Report):
+    """The report on this machine, with step 07's rows once they are measured."""
+
+    artefacts: list[ArtefactRow] = []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from finetune.config.project import Project
 from finetune.console import say, table
 from finetune.data.stage import require_current
@@ -13,6 +11,7 @@ from finetune.evaluation.baselines import majority, zero_shot
 from finetune.evaluation.gate import PASSED
 from finetune.evaluation.predictions import read_test, score_artefact
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.interrupts import rerun
 
 
@@ -37,16 +36,16 @@ def evaluate(project: Project, force: bool = False, limit: int | None = None, re
     before = zero_shot(project, limit=limit, force=force) if "zero_shot" in wanted else None
     constant = majority(project, records) if "majority" in wanted else None
     report = build_report(project, tuned, records, zero_shot=before, majority=constant, limited=limited)
-    keep_artefacts(report, read_report(project))
+    report = keep_artefacts(report, read_report(project))
     write_report(project, report)
     _show(project, report)
     if project.smoke and limit is None:
         say("a smoke run is not judged")
     elif report_only:
-        say(f"{report['verdict']}; the report is written, judging it is left to its reader")
-    elif report["verdict"] != PASSED:
-        missed = [row["name"] for row in report["gates"] if not row["passed"]]
-        reason = f"gate failed: {', '.join(missed)}" if missed else report["verdict"]
+        say(f"{report.verdict}; the report is written, judging it is left to its reader")
+    elif report.verdict != PASSED:
+        missed = [row.name for row in report.gates if not row.passed]
+        reason = f"gate failed: {', '.join(missed)}" if missed else report.verdict
         advice = f"see What to do next in {project.paths.relative(project.paths.report_md)}"
         raise GateFailed(reason, "run without --limit" if limited else advice, "E476")
     return OK
@@ -64,18 +63,18 @@ def _check_adapter(project: Project) -> None:
         say(f"W310 {stale.message}. Fix: {stale.fix}")
 
 
-def _show(project: Project, report: dict[str, Any]) -> None:
-    primary, before = report["primary"], report["baselines"].get("zero_shot")
-    low, high = primary["ci"]
+def _show(project: Project, report: EvaluationReport) -> None:
+    primary, before = report.primary, report.baselines.zero_shot
+    low, high = primary.ci
     table(
-        f"Evaluation over {report['outputs']['rows']} test rows",
+        f"Evaluation over {report.outputs.rows} test rows",
         ("metric", "zero-shot", "tuned", "interval", "threshold", "verdict"),
         [(
-            primary["metric"], f"{before['value']:.3f}" if before else "–", f"{primary['value']:.3f}",
-            f"{low:.3f} to {high:.3f}", f"{primary['threshold']:.3f}", report["verdict"],
+            primary.metric, f"{before.value:.3f}" if before else "–", f"{primary.value:.3f}",
+            f"{low:.3f} to {high:.3f}", f"{primary.threshold:.3f}", report.verdict,
         )],
     )  # fmt: skip
-    for row in report["gates"]:
-        if not row["passed"] or row["note"]:
-            say(f"  {'✓' if row['passed'] else '✗'} {row['name']}" + (f": {row['note']}" if row["note"] else ""))
+    for row in report.gates:
+        if not row.passed or row.note:
+            say(f"  {'✓' if row.passed else '✗'} {row.name}" + (f": {row.note}" if row.note else ""))
     say(f"report: {project.paths.relative(project.paths.report_html)}")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetune.config.benchmark import Bootstrap
 from finetune.evaluation.metrics import RowStatistics
+from finetune.evaluation.report_schema import Difference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +25,8 @@ def confidence_interval(rows: RowStatistics, settings: Bootstrap) -> tuple[float
     return _percentiles(_resampled([rows], settings)[0], settings.confidence)
 
 
-def paired_difference(ours: RowStatistics, theirs: RowStatistics, settings: Bootstrap) -> dict[str, float]:
-    """{"difference", "low", "high"} of ours minus theirs over the same rows, resampled together.
+def paired_difference(ours: RowStatistics, theirs: RowStatistics, settings: Bootstrap) -> Difference:
+    """Ours minus theirs over the same rows, resampled together.
 
     An interval that contains 0 is a tie within the noise of this test set. Raises ValueError when the numbers of rows
     differ.
@@ -34,7 +35,7 @@ def paired_difference(ours: RowStatistics, theirs: RowStatistics, settings: Boot
         raise ValueError(f"{len(ours.values)} rows cannot be paired with {len(theirs.values)}")
     first, second = _resampled([ours, theirs], settings)
     low, high = _percentiles(first - second, settings.confidence)
-    return {"difference": ours.total() - theirs.total(), "low": low, "high": high}
+    return Difference(difference=ours.total() - theirs.total(), low=low, high=high)
 
 
 def _resampled(metrics: list[RowStatistics], settings: Bootstrap) -> list[np.ndarray]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from finetune.data.chat_format import system_text
+from finetune.evaluation.report_schema import ArtefactRow
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
@@ -26,17 +25,17 @@ def merged(facts: Facts) -> Finding:
     return done(f"{len(outputs)} files, {size} bytes, of this adapter (merged/manifest.json)")
 
 
-def row_of(facts: Facts, name: str) -> dict[str, Any] | Finding:
+def row_of(facts: Facts, name: str) -> ArtefactRow | Finding:
     """The artefact's row in the report, or why there is none that counts."""
     if facts.report_problem:
         return facts.report_problem
     return artefact_rows(facts).get(name.casefold()) or not_yet(f"{name} was not scored: {_SCORED}")
 
 
-def artefact_rows(facts: Facts) -> dict[str, dict[str, Any]]:
+def artefact_rows(facts: Facts) -> dict[str, ArtefactRow]:
     """The measured rows of step 07 by lower-case name; what was not run has no row."""
-    rows = facts.report.get("artefacts") or []
-    return {row["name"].casefold(): row for row in rows if row["status"] not in ("open", "reference")}
+    rows = facts.report.artefacts
+    return {row.name.casefold(): row for row in rows if row.status not in ("open", "reference")}
 
 
 def within_tolerance(facts: Facts, name: str) -> Finding:
@@ -44,13 +43,13 @@ def within_tolerance(facts: Facts, name: str) -> Finding:
     row = row_of(facts, name)
     if isinstance(row, Finding):
         return row
-    value, reference = number(row.get("value")), number(facts.report["primary"]["value"])
-    limit = facts.benchmark.tolerances.get(name, number(row.get("tolerance")))
+    value, reference = number(row.value), number(facts.report.primary.value)
+    limit = facts.benchmark.tolerances.get(name, number(row.tolerance))
     if value is None or reference is None or limit is None:
         return not_yet(f"{name} has no value in {NAME}: {_SCORED}")
     metric, loss = facts.task.metrics.primary, reference - value
     text = f"{name} {metric} {value:.3f}, adapter {reference:.3f}, largest loss {limit:.3f} ({NAME}: artefacts)"
-    good = row.get("passed") is True and loss <= limit + ROUNDING
+    good = row.passed is True and loss <= limit + ROUNDING
     return done(text) if good else failed(text)
 
 
@@ -61,9 +60,9 @@ def merged_loads(facts: Facts) -> Finding:
     row = row_of(facts, "merged")
     if isinstance(row, Finding):
         return row
-    if number(row.get("value")) is None:
+    if number(row.value) is None:
         return not_yet(f"merged did not answer ({NAME}: artefacts): {_SCORED}")
-    loaded = f"loaded by transformers, {number(row.get('tokens_per_s')) or 0:.0f} tokens/s ({NAME}: artefacts)"
+    loaded = f"loaded by transformers, {number(row.tokens_per_s) or 0:.0f} tokens/s ({NAME}: artefacts)"
     if isinstance(row_of(facts, "vllm"), Finding):
         return not_yet(f"{loaded}; vLLM has not served it yet, see 6.17")
     return done(f"{loaded}, and by vLLM")
@@ -114,9 +113,9 @@ def modelfile(facts: Facts) -> Finding:
     if (facts.paths.gguf / "system").read_text(encoding="utf-8") != system_text(facts.task):
         return not_yet("the system prompt changed since models/gguf: run scripts/06_convert_gguf.py")
     unequal = [
-        row["name"]
+        row.name
         for row in (artefact_rows(facts).values() if facts.report_problem is None else ())
-        if row["name"] in facts.benchmark.quantisations and row.get("tokens_equal") is not True
+        if row.name in facts.benchmark.quantisations and row.tokens_equal is not True
     ]
     if unequal:
         return failed(f"{', '.join(unequal)} read other tokens than training ({NAME}: artefacts)")
@@ -155,12 +154,12 @@ def performance(facts: Facts) -> Finding:
     for problem in (facts.merged_problem, facts.gguf_problem):
         if problem:
             return problem
-    served = [row["name"] for name, row in measured.items() if name in ("vllm", "ollama")]
+    served = [row.name for name, row in measured.items() if name in ("vllm", "ollama")]
     findings = [within_tolerance(facts, name) for name in (*wanted, *served)]
     bad = next((finding for finding in findings if finding.status != "done"), None)
     if bad:
         return bad
-    unknown = [name for name in wanted if number(measured[name.casefold()].get("tokens_per_s")) is None]
+    unknown = [name for name in wanted if measured[name.casefold()].tokens_per_s is None]
     if unknown:
         return not_yet(f"no throughput of {', '.join(unknown)} in {NAME}: {_SCORED}")
     return done(f"{len(findings)} artefacts within their tolerance, throughput recorded ({NAME}: artefacts)")

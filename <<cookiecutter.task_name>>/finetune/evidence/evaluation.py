@@ -19,7 +19,7 @@ def evaluated(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
     report = facts.report
-    return done(f"{report['outputs']['rows']} test rows, verdict: {report['verdict']} ({NAME}, of this adapter)")
+    return done(f"{report.outputs.rows} test rows, verdict: {report.verdict} ({NAME}, of this adapter)")
 
 
 @evidence
@@ -29,7 +29,7 @@ def independent_test(facts: Facts) -> Finding:
     overlap = facts.found.get("3.19")
     if overlap is None or overlap.status != "done":
         return not_yet("the test set is the report's, but 3.19 does not prove that it is apart from the training set")
-    return done(f"data.test_sha256 {facts.report['data']['test_sha256'][:12]} is data/test.jsonl; no overlap (3.19)")
+    return done(f"data.test_sha256 {facts.report.data.test_sha256[:12]} is data/test.jsonl; no overlap (3.19)")
 
 
 @evidence
@@ -39,11 +39,11 @@ def same_prompt(facts: Facts) -> Finding:
     shape = facts.found.get("3.13")
     if shape is None or shape.status != "done":
         return not_yet("3.13 does not prove that training and test rows carry today's prompt")
-    stale = [row for row in facts.report["gates"] if row["name"] == "trained on the current data" and not row["passed"]]
+    stale = [row for row in facts.report.gates if row.name == "trained on the current data" and not row.passed]
     if stale:
-        return failed(f"{stale[0]['note']} ({NAME})")
-    rows = [row for row in facts.report.get("artefacts") or [] if row.get("tokens_equal") is not None]
-    unequal = [row["name"] for row in rows if row["tokens_equal"] is not True]
+        return failed(f"{stale[0].note} ({NAME})")
+    rows = [row for row in facts.report.artefacts if row.tokens_equal is not None]
+    unequal = [row.name for row in rows if row.tokens_equal is not True]
     if unequal:
         return failed(f"{', '.join(unequal)} read other tokens than training ({NAME}: artefacts)")
     equal = f"; token ids equal in {len(rows)} artefacts" if rows else ""
@@ -67,11 +67,11 @@ def recomputed(facts: Facts) -> float | Finding:
 def primary_reached(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
-    primary, metrics = facts.report["primary"], facts.task.metrics
-    value = number(primary["value"])
-    if primary["metric"] != metrics.primary or value is None:
+    primary, metrics = facts.report.primary, facts.task.metrics
+    value = number(primary.value)
+    if primary.metric != metrics.primary or value is None:
         return not_yet(f"{NAME} has no value of {metrics.primary}: run scripts/04_evaluate.py again")
-    if facts.report["limited"] is not False:
+    if facts.report.limited is not False:
         return not_yet(f"{NAME} is of a limited run: run scripts/04_evaluate.py without --limit")
     try:
         again = recomputed(facts)
@@ -81,8 +81,8 @@ def primary_reached(facts: Facts) -> Finding:
         return again
     if abs(again - value) > ROUNDING:
         return failed(f"{NAME} says {metrics.primary} {value:.4f}, the kept predictions give {again:.4f}")
-    low, high = primary["ci"]
-    reached = value >= metrics.threshold and primary["passed"] is True
+    low, high = primary.ci
+    reached = value >= metrics.threshold and primary.passed is True
     text = f"{metrics.primary} {value:.2f} {'≥' if reached else 'not ≥'} {metrics.threshold:.2f}"
     text += f", interval {low:.2f} to {high:.2f} ({NAME})"
     return done(text) if reached else failed(text)
@@ -92,14 +92,14 @@ def primary_reached(facts: Facts) -> Finding:
 def f1_per_class(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
-    rows, names = facts.report["per_class"], facts.task.label_names or facts.task.entity_type_names
+    rows, names = facts.report.per_class, facts.task.label_names or facts.task.entity_type_names
     if not names:
         return done(f"not needed: {facts.task.task_type} has no classes")
-    absent = set(names) - {row["name"] for row in rows if number(row["f1"]) is not None}
+    absent = set(names) - {row.name for row in rows if number(row.f1) is not None}
     if absent:
         return not_yet(f"no F1 of {', '.join(sorted(absent)[:5])} ({NAME}: per_class)")
-    lowest = min(rows, key=lambda row: row["f1"])
-    return done(f"{len(rows)} classes, lowest {lowest['name']} {lowest['f1']:.2f} ({NAME}: per_class)")
+    lowest = min(rows, key=lambda row: row.f1)
+    return done(f"{len(rows)} classes, lowest {lowest.name} {lowest.f1:.2f} ({NAME}: per_class)")
 
 
 @evidence
@@ -108,24 +108,26 @@ def confusion_matrix(facts: Facts) -> Finding:
         return facts.report_problem
     if facts.task.task_type != "classification":
         return done(f"not needed: {facts.task.task_type} has no confusion matrix")
-    confusion = facts.report["confusion"]
-    counted = sum(map(sum, confusion["counts"]))
-    rows = facts.report["outputs"]["rows"]
-    if counted != rows or confusion["labels"] != list(facts.task.label_names):
+    confusion = facts.report.confusion
+    if confusion is None:
+        return failed(f"no confusion matrix ({NAME})")
+    counted = sum(sum(line) for line in confusion.counts)
+    rows = facts.report.outputs.rows
+    if counted != rows or confusion.labels != list(facts.task.label_names):
         return failed(f"the confusion matrix counts {counted} of {rows} rows ({NAME}: confusion)")
-    right = sum(line[index] for index, line in enumerate(confusion["counts"]))
-    return done(f"{right} of {rows} on the diagonal, {len(confusion['labels'])} labels ({NAME}: confusion)")
+    right = sum(line[index] for index, line in enumerate(confusion.counts))
+    return done(f"{right} of {rows} on the diagonal, {len(confusion.labels)} labels ({NAME}: confusion)")
 
 
 @evidence
 def error_analysis(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
-    errors = facts.report["errors"]
-    pairs, worst = len(errors["confused_pairs"]), len(errors["worst"])
-    if errors["errors"] and not worst:
-        return not_yet(f"{errors['errors']} errors, none shown ({NAME}: errors)")
-    return done(f"{errors['errors']} of {errors['rows']} wrong: {pairs} confused pairs, {worst} worst ({NAME}: errors)")
+    errors = facts.report.errors
+    pairs, worst = len(errors.confused_pairs), len(errors.worst)
+    if errors.errors and not worst:
+        return not_yet(f"{errors.errors} errors, none shown ({NAME}: errors)")
+    return done(f"{errors.errors} of {errors.rows} wrong: {pairs} confused pairs, {worst} worst ({NAME}: errors)")
 
 
 @evidence
@@ -144,17 +146,14 @@ def metrics_complete(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
     report, wanted = facts.report, facts.task.metric_names
-    missing = [name for name in wanted if number(report["metrics"].get(name)) is None]
-    missing += [name for name in facts.benchmark.baselines if not report["baselines"].get(name)]
-    recorded = {"speed": ("tokens_per_s", "seconds_per_row_median"), "outputs": ("unparseable", "unfinished")}
-    for part, keys in recorded.items():
-        missing += [f"{part}.{key}" for key in keys if number(report[part].get(key)) is None]
+    missing = [name for name in wanted if number(report.metrics.get(name)) is None]
+    missing += [name for name in facts.benchmark.baselines if getattr(report.baselines, name) is None]
     if missing:
         return not_yet(f"{', '.join(missing)} missing in {NAME}")
-    outputs, speed = report["outputs"], report["speed"]
+    outputs, speed = report.outputs, report.speed
     return done(
         f"{', '.join(wanted)}; baselines {', '.join(facts.benchmark.baselines) or 'none'}; "
-        f"{outputs['unparseable']} unparseable; {speed['tokens_per_s']:.0f} tokens/s ({NAME})"
+        f"{outputs.unparseable} unparseable; {speed.tokens_per_s:.0f} tokens/s ({NAME})"
     )
 
 
@@ -165,8 +164,8 @@ def errors_recorded(facts: Facts) -> Finding:
     path = facts.paths.predictions / "adapter.jsonl"
     with open(path, "rb") as stream:
         rows = sum(1 for _ in stream)
-    if rows != facts.report["outputs"]["rows"]:
-        return failed(f"{facts.name(path)} has {rows} rows, the report {facts.report['outputs']['rows']}")
+    if rows != facts.report.outputs.rows:
+        return failed(f"{facts.name(path)} has {rows} rows, the report {facts.report.outputs.rows}")
     return done(f"{rows} answers with their rows' ids in {facts.name(path)}")
 
 
@@ -174,11 +173,11 @@ def _remedy(facts: Facts, ids: tuple[str, ...], otherwise: str) -> Finding:
     """Not needed when the target is met; else what the report advises under these ids, still to be done."""
     if facts.report_problem:
         return facts.report_problem
-    if facts.report["primary"]["passed"] is True:
+    if facts.report.primary.passed is True:
         return done("not needed: the target is met")
-    advice = next((item for item in facts.report["advice"] if item["id"] in ids), None)
+    advice = next((item for item in facts.report.advice if item.id in ids), None)
     if advice:
-        return not_yet(f"{advice['symptom']}: {advice['evidence']}; {advice['remedy']} ({NAME}: advice)")
+        return not_yet(f"{advice.symptom}: {advice.evidence}; {advice.remedy} ({NAME}: advice)")
     return not_yet(otherwise)
 
 
@@ -186,9 +185,9 @@ def _remedy(facts: Facts, ids: tuple[str, ...], otherwise: str) -> Finding:
 def patterns_analysed(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
-    if facts.report["primary"]["passed"] is True:
+    if facts.report.primary.passed is True:
         return done("not needed: the target is met")
-    pairs, advice = facts.report["errors"]["confused_pairs"], facts.report["advice"]
+    pairs, advice = facts.report.errors.confused_pairs, facts.report.advice
     if not advice:
         return not_yet(f"no advice in {NAME}: run scripts/04_evaluate.py again")
     return done(f"{len(pairs)} confused pairs, {len(advice)} remedies with their evidence ({NAME}: errors, advice)")
@@ -217,8 +216,8 @@ def target_met(facts: Facts) -> Finding:
     reached = facts.found.get("5.4")
     if reached is None or reached.status != "done":
         return Finding(reached.status if reached else "open", "the primary metric does not prove it, see 5.4")
-    gates = facts.report["gates"]
-    missed = [row["name"] for row in gates if row.get("passed") is not True]
-    if missed or not gates or facts.report["verdict"] != PASSED:
-        return failed(f"verdict {facts.report['verdict']}, gates missed: {', '.join(missed) or 'none'} ({NAME})")
+    gates = facts.report.gates
+    missed = [row.name for row in gates if row.passed is not True]
+    if missed or not gates or facts.report.verdict != PASSED:
+        return failed(f"verdict {facts.report.verdict}, gates missed: {', '.join(missed) or 'none'} ({NAME})")
     return done(f"{len(gates)} of {len(gates)} gates passed ({NAME})")

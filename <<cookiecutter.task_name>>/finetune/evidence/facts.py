@@ -16,6 +16,7 @@ from finetune.config.training import TrainingConfig
 from finetune.data.stage import data_inputs
 from finetune.errors import BadInput, Problem
 from finetune.evaluation.report import read_report
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evidence.findings import Finding, failed, not_yet
 from finetune.evidence.values import first_difference, version_key
 from finetune.paths import Paths
@@ -247,9 +248,14 @@ class Facts:
         return digest({"base": base, "adapter": tree_digest(self.paths.adapter)})
 
     @cached_property
-    def report(self) -> Row:
-        """The evaluation report, empty where there is none; ask report_problem before believing it."""
-        return (read_report(self.project) if self.project else None) or {}
+    def report(self) -> EvaluationReport:
+        """The evaluation report; ask report_problem before: where it says so, there is none to believe."""
+        assert self._report, "ask report_problem first"
+        return self._report
+
+    @cached_property
+    def _report(self) -> EvaluationReport | None:
+        return read_report(self.project) if self.project else None
 
     @cached_property
     def report_problem(self) -> Finding | None:
@@ -257,11 +263,11 @@ class Facts:
         if self.adapter_problem:
             return self.adapter_problem
         name, redo = self.name(self.paths.report_yaml), "run scripts/04_evaluate.py"
-        if not self.report:
+        if self._report is None:
             return not_yet(f"no {name}: {redo}")
-        if self.report["data"]["test_sha256"] != self.sha256(self.paths.test):
+        if self.report.data.test_sha256 != self.sha256(self.paths.test):
             return not_yet(f"{name} is about another test set: {redo} again")
-        if self.report["provenance"]["adapter"] != self.adapter_digest:
+        if self.report.provenance.adapter != self.adapter_digest:
             return not_yet(f"{name} is about another adapter: {redo} again")
         return None
 

@@ -114,12 +114,12 @@ def readme_current(facts: Facts) -> Finding:
     block = RESULTS.search(path.read_text(encoding="utf-8")) if path.is_file() else None
     if block is None:
         return not_yet("README.md has no results between its markers")
-    primary = facts.report["primary"]
-    value = number(primary["value"])
+    primary = facts.report.primary
+    value = number(primary.value)
     shown = [] if value is None else [f"{value:.{digits}f}" for digits in (2, 3, 4)]
-    if primary["metric"] not in block[1] or not any(text in block[1] for text in shown):
-        return not_yet(f"README.md does not show {primary['metric']} {value} of the report between its markers")
-    return done(f"README.md shows {primary['metric']} {value:.3f} between its markers")
+    if primary.metric not in block[1] or not any(text in block[1] for text in shown):
+        return not_yet(f"README.md does not show {primary.metric} {value} of the report between its markers")
+    return done(f"README.md shows {primary.metric} {value:.3f} between its markers")
 
 
 @evidence

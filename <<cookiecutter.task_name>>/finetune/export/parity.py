@@ -19,6 +19,7 @@ from finetune.evaluation.markdown import runtime_notes
 from finetune.evaluation.metrics import Prediction
 from finetune.evaluation.predictions import ArtefactScore, artefact_digest, read_test, score_artefact
 from finetune.evaluation.report import read_report, write_report
+from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport
 from finetune.export.gguf import require_files
 from finetune.export.gguf_check import read_facts, template_of
 from finetune.interrupts import rerun
@@ -28,7 +29,6 @@ _ROUNDING = 1e-9
 OPEN = ("vLLM", "Ollama")
 """Ways of serving that no step has run: neither passed nor failed."""
 
-Row = dict[str, Any]
 
 
 @rerun("artefacts that have answered every row are not asked again, the others start over")
@@ -49,11 +49,10 @@ def verify(project: Project, force: bool = False) -> int:
     rows = [_reference_row(project, adapter)]
     for name in names:
         rows.append(_row(project, name, adapter, prompts, force))
-    rows += [{"name": name, "file": None, "status": "open", "passed": None} for name in OPEN]
-    report["artefacts"] = rows
-    write_report(project, report)
+    rows += [ArtefactRow(name=name, file=None, status="open", passed=None) for name in OPEN]
+    write_report(project, report.model_copy(update={"artefacts": rows}))
     _show(project, rows)
-    failed = [f"{row['name']} ({row['reason']})" for row in rows if row["passed"] is False]
+    failed = [f"{row.name} ({row.reason})" for row in rows if row.passed is False]
     if failed:
         raise GateFailed(
             f"{len(failed)} of {len(names)} artefacts may not be released: {', '.join(failed)}",
@@ -78,46 +77,51 @@ class _Prompts:
         self.template = template_of(tokenizer)
 
 
-def _report(project: Project) -> dict[str, Any]:
+def _report(project: Project) -> EvaluationReport:
     step = "run scripts/04_evaluate.py first"
     report = read_report(project)
     if report is None:
         raise FinetuneError(f"no report in {project.paths.relative(project.paths.report_yaml)}", step, "E506")
-    measured = (report.get("data") or {}).get("test_sha256")
-    if project.paths.test.is_file() and measured not in (None, provenance.sha256(project.paths.test)):
+    if project.paths.test.is_file() and report.data.test_sha256 != provenance.sha256(project.paths.test):
         raise FinetuneError("the evaluation report is about another test set", step, "E507")
-    if (report.get("provenance") or {}).get("adapter") != artefact_digest(project, ADAPTER):
+    if report.provenance.adapter != artefact_digest(project, ADAPTER):
         raise FinetuneError("the evaluation report is about another adapter", step, "E313")
     return report
 
 
-def _reference_row(project: Project, adapter: ArtefactScore) -> Row:
-    return {
-        "name": ADAPTER,
-        "file": project.paths.relative(project.paths.adapter),
-        "bytes": _bytes(project.paths.adapter),
-        "status": "reference",
-        "passed": True,
-        "value": adapter.metrics[project.task.metrics.primary],
-        "difference": 0.0,
-        "finished_rate": _finished(adapter.predictions),
-        "tokens_per_s": adapter.tokens_per_s,
-    }
+def _reference_row(project: Project, adapter: ArtefactScore) -> ArtefactRow:
+    return ArtefactRow(
+        name=ADAPTER,
+        file=project.paths.relative(project.paths.adapter),
+        bytes=_bytes(project.paths.adapter),
+        status="reference",
+        passed=True,
+        value=_rounded(adapter.metrics[project.task.metrics.primary]),
+        difference=0.0,
+        finished_rate=_rounded(_finished(adapter.predictions)),
+        tokens_per_s=_rounded(adapter.tokens_per_s),
+    )
 
 
-def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts, force: bool) -> Row:
+def _rounded(value: float) -> float:
+    """As every number of the report."""
+    return round(value, 6)
+
+
+def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts, force: bool) -> ArtefactRow:
     """One artefact's measurements; one whose template is not the base model's is not run at all."""
     path = artefact_path(project, name)
     assert path is not None
-    row: Row = {
+    tolerance = project.benchmark.tolerances[name]
+    known: dict[str, Any] = {
         "name": name,
         "file": project.paths.relative(path),
         "bytes": _bytes(path),
-        "tolerance": project.benchmark.tolerances[name],
+        "tolerance": tolerance,
         "template_equal": _template(path) == prompts.template,
     }
-    if not row["template_equal"]:
-        return row | {"status": "failed", "passed": False, "reason": "its chat template is not the base model's"}
+    if not known["template_equal"]:
+        return ArtefactRow(**known, status="failed", passed=False, reason="its chat template is not the base model's")
     backend = open_backend(project, name)
     try:
         ids = [backend.prompt_ids(messages) for messages in prompts.messages]
@@ -125,30 +129,37 @@ def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts,
     finally:
         backend.close()
     primary = project.task.metrics.primary
-    row |= {
-        "prompts_compared": len(ids),
-        "tokens_equal": ids == prompts.ids,
-        "value": scored.metrics[primary],
-        "difference": scored.metrics[primary] - adapter.metrics[primary],
-        "agreement": agreement(scored.predictions, adapter.predictions),
-        "finished_rate": _finished(scored.predictions),
-        "tokens_per_s": scored.tokens_per_s,
-        "sha256": scored.digest,
-        **({"runtime": scored.runtime} if scored.runtime else {}),
-    }
-    reason = _reason(row, _finished(adapter.predictions))
-    return row | {"status": "failed" if reason else "passed", "passed": not reason, "reason": reason}
+    difference = scored.metrics[primary] - adapter.metrics[primary]
+    finished, before = _finished(scored.predictions), _finished(adapter.predictions)
+    tokens_equal = ids == prompts.ids
+    if scored.runtime:
+        known["runtime"] = scored.runtime
+    reason = _reason(tokens_equal, difference, finished, before, tolerance)
+    return ArtefactRow(
+        **known,
+        prompts_compared=len(ids),
+        tokens_equal=tokens_equal,
+        value=_rounded(scored.metrics[primary]),
+        difference=_rounded(difference),
+        agreement=_rounded(agreement(scored.predictions, adapter.predictions)),
+        finished_rate=_rounded(finished),
+        tokens_per_s=_rounded(scored.tokens_per_s),
+        sha256=scored.digest,
+        status="failed" if reason else "passed",
+        passed=not reason,
+        reason=reason,
+    )
 
 
-def _reason(row: Row, finished_before: float) -> str:
+def _reason(tokens_equal: bool, difference: float, finished: float, finished_before: float, tolerance: float) -> str:
     """Why the artefact may not be released; empty when it may."""
-    allowed = row["tolerance"] + _ROUNDING
-    if not row["tokens_equal"]:
+    allowed = tolerance + _ROUNDING
+    if not tokens_equal:
         return "it reads prompts as other tokens than training did"
-    if row["difference"] < -allowed:
-        return f"{row['difference']:+.4f} against a tolerance of {row['tolerance']:g}"
-    if row["finished_rate"] < finished_before - allowed:
-        return f"only {row['finished_rate']:.0%} of its answers come to an end"
+    if difference < -allowed:
+        return f"{difference:+.4f} against a tolerance of {tolerance:g}"
+    if finished < finished_before - allowed:
+        return f"only {finished:.0%} of its answers come to an end"
     return ""
 
 
@@ -180,12 +191,11 @@ def _bytes(path: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def _show(project: Project, rows: list[Row]) -> None:
+def _show(project: Project, rows: list[ArtefactRow]) -> None:
     for note in runtime_notes(rows):
         say(note)
 
-    def cell(row: Row, key: str, form: str) -> str:
-        value = row.get(key)
+    def cell(value: float | None, form: str) -> str:
         return "–" if value is None else format(value, form)
 
     ids: dict[bool | None, str] = {True: "yes", False: "NO"}
@@ -196,10 +206,10 @@ def _show(project: Project, rows: list[Row]) -> None:
         ("model", "value", "change", "limit", "agree", "end", "ids", "MB", "tok/s", "gate"),
         [
             (
-                row["name"], cell(row, "value", ".3f"), cell(row, "difference", "+.3f"), cell(row, "tolerance", "g"),
-                cell(row, "agreement", ".0%"), cell(row, "finished_rate", ".0%"), ids.get(row.get("tokens_equal"), "–"),
-                f"{row['bytes'] / 1e6:.0f}" if "bytes" in row else "–", cell(row, "tokens_per_s", ".0f"),
-                gate[row["status"]],
+                row.name, cell(row.value, ".3f"), cell(row.difference, "+.3f"), cell(row.tolerance, "g"),
+                cell(row.agreement, ".0%"), cell(row.finished_rate, ".0%"), ids.get(row.tokens_equal, "–"),
+                "–" if row.bytes is None else f"{row.bytes / 1e6:.0f}", cell(row.tokens_per_s, ".0f"),
+                gate[row.status],
             )
             for row in rows
         ],

@@ -15,14 +15,13 @@ from typing import Any
 import yaml
 
 from finetune.config.project import Project
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.hub.checks import ADAPTER, MERGED, Measured
 from finetune.hub.markdown import FILTERS
 from finetune.hub.plan import KINDS, PlannedFile, folder_of, repo_of
 from finetune.provenance import MANIFEST, read_manifest
 
 _TEMPLATES = Path(__file__).parent / "templates"
-_MEASURED_KEYS = dict.fromkeys(("value", "difference", "tolerance", "tokens_equal", "bytes"))
-"""What a row of the artefact table may leave out: the adapter is the reference and has no tolerance."""
 
 LIBRARY = {"adapter": "peft", "gguf": "gguf", "merged": "transformers"}
 RELATION = {"adapter": "adapter", "gguf": "quantized", "merged": "merge"}
@@ -50,7 +49,7 @@ def render_card(
     project: Project,
     kind: str,
     tag: str,
-    report: Mapping[str, Any],
+    report: EvaluationReport,
     measured: Mapping[str, Measured],
     files: Sequence[PlannedFile],
 ) -> str:
@@ -67,7 +66,7 @@ def render_card(
 
 
 def front_matter(
-    project: Project, kind: str, report: Mapping[str, Any], measured: Sequence[Measured], base: Mapping[str, Any]
+    project: Project, kind: str, report: EvaluationReport, measured: Sequence[Measured], base: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The card's metadata as the Hub reads it: base model and relation, library, licence, and the measured values."""
     task = project.task
@@ -100,7 +99,7 @@ def _context(
     project: Project,
     kind: str,
     tag: str,
-    report: Mapping[str, Any],
+    report: EvaluationReport,
     measured: Mapping[str, Measured],
     files: Sequence[PlannedFile],
 ) -> dict[str, Any]:
@@ -124,13 +123,13 @@ def _context(
         "repo": repo_of(project, kind),
         "related": {other: repo_of(project, other) for other in KINDS if other != kind},
         "smoke": project.smoke,
-        "rows": report["data"]["rows"],
+        "rows": report.data.rows,
         "measured": shown,
         "metrics": [*task.metric_names, *sorted(set(shown[0].metrics) - set(task.metric_names))],
-        "baselines": report.get("baselines") or {},
-        "primary": report["primary"],
+        "baselines": report.baselines,
+        "primary": report.primary,
         "confidence": f"{project.benchmark.bootstrap.confidence:.0%}",
-        "artefacts": [_MEASURED_KEYS | row for row in report["artefacts"] if row.get("name") in measured],
+        "artefacts": [row for row in report.artefacts if row.name in measured],
         "system_prompt": system_text(task),
         "template_options": options,
         "template_arguments": "".join(f", {name}={value!r}" for name, value in options.items()),
@@ -139,7 +138,7 @@ def _context(
         "base": base,
         "training": _training(project, base, facts),
         "data": {
-            "test": report["data"]["test_sha256"],
+            "test": report.data.test_sha256,
             **{name.removesuffix("_sha256"): value for name, value in (facts.get("data") or {}).items()},
         },
         "files": files,
@@ -179,15 +178,15 @@ def _base_models(project: Project, kind: str, base: Mapping[str, Any]) -> dict[s
     return {"base_model": origin, "base_model_relation": RELATION[kind]} if origin else {}
 
 
-def _index_entry(project: Project, item: Measured, report: Mapping[str, Any]) -> dict[str, Any]:
+def _index_entry(project: Project, item: Measured, report: EvaluationReport) -> dict[str, Any]:
     """One model of the model-index: the values measured on this artefact."""
     task = project.task
     kind, name = _TASK_TYPE[task.task_type]
     dataset = {
-        "name": f"{task.task_name} test set, {report['data']['rows']} rows",
+        "name": f"{task.task_name} test set, {report.data.rows} rows",
         "type": task.task_name,
         "split": "test",
-        "revision": report["data"]["test_sha256"],
+        "revision": report.data.test_sha256,
     }
     metrics = [
         {"type": _METRIC_TYPE.get(metric, metric), "name": metric, "value": round(item.metrics[metric], 6)}

@@ -14,6 +14,8 @@ from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import BadInput, FinetuneError, Problems
+from finetune.evaluation.gate import PASSED
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.export.safety import refuse_code
 from finetune.hub.plan import CARD, KINDS, folder_of
 from finetune.provenance import MANIFEST, digest, is_current, read_manifest, sha256, tree_digest
@@ -37,8 +39,6 @@ class Measured:
     metrics: Mapping[str, float]
     per_class: tuple[Mapping[str, Any], ...]
     unparseable: int
-    row: Mapping[str, Any]
-    """The artefact's row in the report's verification table; empty for the adapter, which it is compared with."""
 
 
 def measured_names(project: Project) -> list[str]:
@@ -46,7 +46,7 @@ def measured_names(project: Project) -> list[str]:
     return [ADAPTER, MERGED, *project.benchmark.quantisations]
 
 
-def check_release(project: Project, report: Mapping[str, Any] | None, problems: Problems) -> dict[str, Measured]:
+def check_release(project: Project, report: EvaluationReport | None, problems: Problems) -> dict[str, Measured]:
     """Add every reason against publishing to `problems`; what was measured, by artefact, as far as it could be read."""
     for kind in KINDS:
         _check_files(project, kind, problems)
@@ -55,10 +55,10 @@ def check_release(project: Project, report: Mapping[str, Any] | None, problems: 
     if report is None:
         problems.add(shown, "E801", "no evaluation report", "run scripts/04_evaluate.py and 07_verify_export.py first")
         return {}
-    gates = report.get("gates") or []
-    if report.get("verdict") != "passed" or not gates or any(row.get("passed") is not True for row in gates):
-        missed = ", ".join(str(row.get("name")) for row in gates if row.get("passed") is not True)
-        verdict = f"the verdict is {str(report.get('verdict'))[:60]!r}" + (f", missed: {missed}" if missed else "")
+    gates = report.gates
+    if report.verdict != PASSED or any(not row.passed for row in gates):
+        missed = ", ".join(row.name for row in gates if not row.passed)
+        verdict = f"the verdict is {report.verdict[:60]!r}" + (f", missed: {missed}" if missed else "")
         problems.add(shown, "E802", verdict, "follow the report's advice, then train again")
     _check_table(project, report, shown, problems)
     if problems.error_count and not _all_present(project):
@@ -127,28 +127,28 @@ def _check_adapter(project: Project, problems: Problems) -> None:
         problems.add(shown, stale.code, stale.message, f"{stale.fix}, then the steps after it")
 
 
-def _check_table(project: Project, report: Mapping[str, Any], shown: str, problems: Problems) -> None:
+def _check_table(project: Project, report: EvaluationReport, shown: str, problems: Problems) -> None:
     """Step 07 measured every shipped artefact and found it within its tolerance."""
-    rows = {row.get("name"): row for row in report.get("artefacts") or [] if isinstance(row, dict)}
+    rows = {row.name: row for row in report.artefacts}
     for name in measured_names(project)[1:]:
         row = rows.get(name)
         if row is None:
             problems.add(shown, "E803", f"{name} was not verified", "run scripts/07_verify_export.py first")
-        elif row.get("passed") is not True:
-            message = f"{name} is outside its tolerance (difference {row.get('difference')})"
+        elif row.passed is not True:
+            message = f"{name} is outside its tolerance (difference {row.difference})"
             problems.add(shown, "E804", message, "leave the quantisation out, or find out why it lost")
-        elif row.get("tokens_equal") is False:
+        elif row.tokens_equal is False:
             problems.add(shown, "E804", f"{name} tokenises the prompt differently", "run 06 and 07 again")
 
 
 def _check_measurements(
-    project: Project, report: Mapping[str, Any], shown: str, problems: Problems
+    project: Project, report: EvaluationReport, shown: str, problems: Problems
 ) -> dict[str, Measured]:
     from finetune.evaluation.metrics import score
     from finetune.evaluation.predictions import artefact_digest, read_predictions
 
     test = _check_test_set(project, report, shown, problems)
-    rows = {row.get("name"): row for row in report.get("artefacts") or [] if isinstance(row, dict)}
+    rows = {row.name: row for row in report.artefacts}
     primary, measured = project.task.metrics.primary, {}
     for name in measured_names(project):
         kept = project.paths.predictions / f"{name}.jsonl"
@@ -166,16 +166,16 @@ def _check_measurements(
             problems.add(where, "E807", f"{name} is not the one that was measured", f"run scripts/{step} again")
             continue
         scores = score(project.task, list(read_predictions(kept)))
-        row = rows.get(name, {})
-        reported = (report.get("primary") or {}).get("value") if name == ADAPTER else row.get("value")
-        if not isinstance(reported, (int, float)) or not abs(reported - scores.metrics[primary]) <= _SAME:
+        row = rows.get(name)
+        reported = report.primary.value if name == ADAPTER else row.value if row else None
+        if reported is None or not abs(reported - scores.metrics[primary]) <= _SAME:
             by_rows = f"{primary} of {name} is {scores.metrics[primary]:.4f} by its predictions"
             problems.add(shown, "E807", f"{by_rows}, {reported} by the report", f"run scripts/{step} again")
-        measured[name] = Measured(name, scores.metrics, tuple(scores.per_class), scores.unparseable, row)
+        measured[name] = Measured(name, scores.metrics, tuple(scores.per_class), scores.unparseable)
     return measured
 
 
-def _check_test_set(project: Project, report: Mapping[str, Any], shown: str, problems: Problems) -> str | None:
+def _check_test_set(project: Project, report: EvaluationReport, shown: str, problems: Problems) -> str | None:
     """sha256 of the test set; it must be the report's, and ask with today's system prompt."""
     from finetune.data.chat_format import system_text
 
@@ -184,7 +184,7 @@ def _check_test_set(project: Project, report: Mapping[str, Any], shown: str, pro
         problems.add(project.paths.relative(path), "E807", "no test set", "run scripts/02_convert_format.py first")
         return None
     test = sha256(path)
-    if (report.get("data") or {}).get("test_sha256") != test:
+    if report.data.test_sha256 != test:
         problems.add(shown, "E807", "the report was measured on another test set", "run scripts/04_evaluate.py again")
     if next(_system_texts(path), None) != system_text(project.task):
         fix = "run 02_convert_format.py, 03_train.py and the steps after it again"

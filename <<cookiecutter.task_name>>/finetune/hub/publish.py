@@ -15,6 +15,7 @@ from typing import Any
 from finetune.config.project import Project
 from finetune.console import report_problems, say, table
 from finetune.errors import BAD_INPUT, GATE_FAILED, OK, FinetuneError, Problems
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.hub.cards import render_card
 from finetune.hub.checks import GATE_CODES, Measured, check_release, measured_names
 from finetune.hub.credentials import find_credentials
@@ -23,7 +24,6 @@ from finetune.hub.remote import Remote
 from finetune.interrupts import rerun
 from finetune.provenance import write_json, write_text
 
-Report = dict[str, Any]
 PLACEHOLDER = "your-namespace"
 
 
@@ -81,7 +81,9 @@ def _check_namespace(project: Project, dry_run: bool, problems: Problems) -> Non
         )  # fmt: skip
 
 
-def _write_cards(project: Project, version: str, report: Report, measured: dict[str, Measured]) -> dict[str, Path]:
+def _write_cards(
+    project: Project, version: str, report: EvaluationReport, measured: dict[str, Measured]
+) -> dict[str, Path]:
     cards = {}
     for kind in KINDS:
         cards[kind] = project.paths.publish_plan / kind / CARD
@@ -90,7 +92,7 @@ def _write_cards(project: Project, version: str, report: Report, measured: dict[
     return cards
 
 
-def _upload(project: Project, plan: ReleasePlan) -> Report:
+def _upload(project: Project, plan: ReleasePlan) -> dict[str, Any]:
     """Everything that talks to the Hub; returns the receipts."""
     credentials = find_credentials()
     who = credentials.check([planned.repo for planned in plan.repositories])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.github.release.published import Published
 from finetune.provenance import MANIFEST, digest, read_manifest
 
@@ -22,14 +23,14 @@ def iteration(published: Published) -> dict[str, Any]:
         "repository": published.repository,
         "commit": published.commit,
         "fingerprint": published.fingerprint,
-        "evaluated": report["provenance"]["created"],
+        "evaluated": report.provenance.created,
         "data": _data(published),
         "config": _config(published),
         "metrics": _metrics(report),
         "artefacts": [
-            _known({key: row.get(key) for key in _ARTEFACT} | {"bytes": published.bytes_of(row["name"])})
-            for row in report.get("artefacts") or ()
-            if row.get("status") != "open"
+            _known({key: getattr(row, key) for key in _ARTEFACT} | {"bytes": published.bytes_of(row.name)})
+            for row in report.artefacts
+            if row.status != "open"
         ],
         "published": {
             "digest": receipts["digest"],
@@ -54,15 +55,15 @@ def _data(published: Published) -> dict[str, Any]:
     manifest = read_manifest(published.project.paths.data_manifest) or {"facts": {}, "inputs": {}}
     facts = manifest["facts"]
     found = {name: facts.get(name) for name in ("rows", "classes", "train_sha256", "valid_sha256", "test_sha256")}
-    measured = {"test_sha256": published.report["data"]["test_sha256"], "test_rows": published.report["data"]["rows"]}
+    measured = {"test_sha256": published.report.data.test_sha256, "test_rows": published.report.data.rows}
     return _known({**found, **measured, "raw_sha256": manifest["inputs"].get("raw")})
 
 
 def _config(published: Published) -> dict[str, Any]:
-    project, provenance = published.project, published.report["provenance"]
+    project, provenance = published.project, published.report.provenance
     task = project.task.model_dump(mode="json", exclude={"status", "released_version"})
     return {
-        "base": provenance["base"],
+        "base": provenance.base.model_dump(),
         "task_sha256": digest(task),
         "training": project.training.model_dump(mode="json"),
         "benchmark": project.benchmark.model_dump(mode="json"),
@@ -70,18 +71,19 @@ def _config(published: Published) -> dict[str, Any]:
     }
 
 
-def _metrics(report: Any) -> dict[str, Any]:
-    primary = report["primary"]
-    zero = (report.get("baselines") or {}).get("zero_shot")
+def _metrics(report: EvaluationReport) -> dict[str, Any]:
+    primary = report.primary
+    zero = report.baselines.zero_shot
     return {
-        "primary": {key: primary[key] for key in ("metric", "value", "threshold", "ci", "confidence")},
-        "all": dict(report["metrics"]),
-        "intervals": dict(report["intervals"]),
-        "baselines": {name: row["value"] for name, row in (report.get("baselines") or {}).items()},
-        "against_zero_shot": zero["difference"] if zero else None,
+        "primary": {key: getattr(primary, key) for key in ("metric", "value", "threshold", "ci", "confidence")},
+        "all": dict(report.metrics),
+        "intervals": dict(report.intervals),
+        "baselines": {name: row.value for name, row in report.baselines.items()},
+        "against_zero_shot": zero.difference.model_dump() if zero else None,
         "per_class": [
-            {key: row[key] for key in ("name", "f1", "precision", "recall", "support")} for row in report["per_class"]
+            {key: getattr(row, key) for key in ("name", "f1", "precision", "recall", "support")}
+            for row in report.per_class
         ],
-        "unparseable": report["outputs"]["unparseable"],
-        "rows": report["outputs"]["rows"],
+        "unparseable": report.outputs.unparseable,
+        "rows": report.outputs.rows,
     }

@@ -52,41 +52,41 @@ def checksums(published: Published, folder: Path, names: list[str]) -> str:
 
 
 def _headline(published: Published) -> str:
-    primary, report = published.report["primary"], published.report
-    low, high = primary["ci"]
+    primary, report = published.report.primary, published.report
+    low, high = primary.ci
     text = (
-        f"**{plain(primary['metric'])} {number(primary['value'])}** on {report['data']['rows']} test rows "
-        f"(threshold {number(primary['threshold'])}, {primary['confidence']:.0%} interval {number(low)} to "
+        f"**{plain(primary.metric)} {number(primary.value)}** on {report.data.rows} test rows "
+        f"(threshold {number(primary.threshold)}, {primary.confidence:.0%} interval {number(low)} to "
         f"{number(high)})"
     )
-    zero = (report.get("baselines") or {}).get("zero_shot")
-    return text + (f"; the base model without training {number(zero['value'])}." if zero else ".")
+    zero = report.baselines.zero_shot
+    return text + (f"; the base model without training {number(zero.value)}." if zero else ".")
 
 
 def _metrics(published: Published) -> str:
     report = published.report
-    baselines = report.get("baselines") or {}
-    heads = ("metric", "adapter", "interval", *(name.replace("_", "-") for name in baselines))
+    baselines = report.baselines.items()
+    heads = ("metric", "adapter", "interval", *(name.replace("_", "-") for name, _ in baselines))
     rows = (
         (
-            code(name), number(value), " to ".join(map(number, report["intervals"][name])),
-            *(number(baseline["metrics"].get(name)) for baseline in baselines.values()),
+            code(name), number(value), " to ".join(map(number, report.intervals[name])),
+            *(number(baseline.metrics.get(name)) for _, baseline in baselines),
         )
-        for name, value in report["metrics"].items()
+        for name, value in report.metrics.items()
     )  # fmt: skip
     return "\n".join(table(heads, rows))
 
 
 def _artefacts(published: Published, heading: str = "### Measured on every form\n\n") -> str:
     """No speeds: they would differ the next time, and say more about the runner than about the model."""
-    primary = published.report["primary"]["metric"]
+    primary = published.report.primary.metric
     rows = (
         (
-            code(row["name"]), number(row.get("value")), signed(row.get("difference")), number(row.get("tolerance")),
-            size(published.bytes_of(row["name"])),
+            code(row.name), number(row.value), signed(row.difference), number(row.tolerance),
+            size(published.bytes_of(row.name)),
         )
-        for row in published.report.get("artefacts") or ()
-        if row.get("status") != "open"
+        for row in published.report.artefacts
+        if row.status != "open"
     )  # fmt: skip
     heads = ("form", code(primary), "against the adapter", "largest drop allowed", "size")
     return heading + "\n".join(table(heads, rows))

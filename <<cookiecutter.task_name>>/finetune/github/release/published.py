@@ -11,6 +11,7 @@ from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.github.release.tags import Tag
 from finetune.provenance import MANIFEST, read_manifest, sha256
 
@@ -30,7 +31,7 @@ class Published:
     server: str
     """https://github.com, or the company's own"""
     fingerprint: str
-    report: Mapping[str, Any]
+    report: EvaluationReport
     receipts: Mapping[str, Any]
 
     def receipt(self, kind: str) -> dict[str, Any]:
@@ -72,10 +73,10 @@ def read_published(project: Project, tag: Tag, commit: str) -> Published:
     receipts = _read_receipts(project, tag)
     report = read_report(project)
     shown = project.paths.relative(project.paths.report_yaml)
-    if report is None or report.get("verdict") != PASSED:
-        verdict = "missing" if report is None else f"not passed ({ascii(report.get('verdict'))[:60]})"
+    if report is None or report.verdict != PASSED:
+        verdict = "missing" if report is None else f"not passed ({ascii(report.verdict)[:60]})"
         raise FinetuneError(f"{shown} is {verdict}", "run scripts/04_evaluate.py and 07_verify_export.py", "E646")
-    if not project.paths.test.is_file() or report["data"]["test_sha256"] != sha256(project.paths.test):
+    if not project.paths.test.is_file() or report.data.test_sha256 != sha256(project.paths.test):
         raise FinetuneError(f"{shown} is about another test set", "run 02, 04 and 07 again", "E646")
     server = (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
     return Published(project, tag, commit, repository(), server, training_fingerprint(project), report, receipts)

@@ -145,7 +145,7 @@ def _description(project: Project, verdict: Verdict) -> str:
     metric, threshold = project.task.metrics.primary, project.task.metrics.threshold
     if verdict.report is None:
         return f"not judged: {verdict.reasons[0]}"
-    value, rows = verdict.report["primary"]["value"], verdict.report["outputs"]["rows"]
+    value, rows = verdict.report.primary.value, verdict.report.outputs.rows
     more = "" if verdict.passed or value < threshold else "; another condition failed"
     return f"{metric} {number(value)}, threshold {number(threshold)}, {rows} test rows{more}"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetune.config.project import Project
 from finetune.evaluation.advice import advise
 from finetune.evaluation.gate import FAILED, LIMITED, PASSED, gate
+from finetune.evaluation.report_schema import EvaluationReport, GateRow, Report
 from finetune.github.train.kept_predictions import check_predictions
 from finetune.github.train.report_file import MAX_BYTES, read_report
 from finetune.github.train.strict_json import Unreadable, read_bytes
@@ -27,11 +27,11 @@ class Verdict:
     """What this checkout says about one report."""
 
     passed: bool
-    rows: list[dict[str, Any]]
+    rows: list[GateRow]
     """The gate's conditions with the values found; empty when the report could not be read."""
     reasons: list[str]
     """Why it did not pass, everything at once: what is missing, wrong or too low. Empty exactly when it passed."""
-    report: dict[str, Any] | None
+    report: EvaluationReport | None
     """The report with thresholds, gate rows, verdict and advice of this checkout; None when it could not be read."""
 
 
@@ -48,76 +48,74 @@ def judge(project: Project, report: bytes | Path, *, test_rows: int, test_sha256
         reasons += check_predictions(predictions, rows=test_rows, test_sha256=test_sha256)
         return Verdict(False, [], reasons, None)
     reasons = [f"evaluation_report.yaml: {fault}" for fault in _strange(project, values, test_rows, test_sha256)]
-    adapter = values["provenance"]["adapter"]
+    adapter = values.provenance.adapter
     reasons += check_predictions(predictions, rows=test_rows, test_sha256=test_sha256, adapter=adapter)
     rows, verdict = _gate(project, values)
-    reasons += [_missed(row) for row in rows if not row["passed"]]
+    reasons += [_missed(row) for row in rows if not row.passed]
     if verdict == LIMITED:
         reasons.append("evaluation_report.yaml: a limited run, not comparable")
     passed = verdict == PASSED and not reasons
     return Verdict(passed, rows, reasons, _judged(project, values, rows, passed))
 
 
-def _strange(project: Project, report: dict[str, Any], test_rows: int, test_sha256: str) -> list[str]:
+def _strange(project: Project, report: Report, test_rows: int, test_sha256: str) -> list[str]:
     """Why the numbers are not those of this task on this test set, or contradict each other."""
     found = []
-    task, primary, metric = report["task"], report["primary"], project.task.metrics.primary
-    if task["type"] != project.task.task_type:
-        found.append(f"task.type is {task['type']}, not {project.task.task_type}")
-    if task["smoke"]:
+    task, primary, metric = report.task, report.primary, project.task.metrics.primary
+    if task.type != project.task.task_type:
+        found.append(f"task.type is {task.type}, not {project.task.task_type}")
+    if task.smoke:
         found.append("task.smoke: a smoke run is no evaluation")
-    if primary["metric"] != metric:
-        found.append(f"primary.metric is {ascii(primary['metric'])[:60]}, not {metric}")
+    if primary.metric != metric:
+        found.append(f"primary.metric is {ascii(primary.metric)[:60]}, not {metric}")
     for name in (metric, *sorted(project.benchmark.thresholds)):
-        if name not in report["metrics"]:
+        if name not in report.metrics:
             found.append(f"metrics.{name} is missing")
-    told = report["metrics"].get(primary["metric"])
-    if told is not None and abs(told - primary["value"]) > _ROUNDING:
-        found.append(f"primary.value is {primary['value']:g}, metrics say {told:g}")
+    told = report.metrics.get(primary.metric)
+    if told is not None and abs(told - primary.value) > _ROUNDING:
+        found.append(f"primary.value is {primary.value:g}, metrics say {told:g}")
     for place, rows in (
-        ("outputs.rows", report["outputs"]["rows"]), ("data.rows", report["data"]["rows"]),
-        ("errors.rows", report["errors"]["rows"]), ("speed.rows", report["speed"]["rows"]),
+        ("outputs.rows", report.outputs.rows), ("data.rows", report.data.rows),
+        ("errors.rows", report.errors.rows), ("speed.rows", report.speed.rows),
     ):  # fmt: skip
         if rows != test_rows:
             found.append(f"{place} is {rows}, the test set has {test_rows} rows")
-    if report["data"]["test_sha256"] != test_sha256:
+    if report.data.test_sha256 != test_sha256:
         found.append("data.test_sha256 names another test set")
     return found
 
 
-def _gate(project: Project, report: dict[str, Any]) -> tuple[list[dict[str, Any]], str]:
+def _gate(project: Project, report: Report) -> tuple[list[GateRow], str]:
     """The evaluation's own gate over the report's numbers, with this checkout's thresholds."""
-    primary, zero_shot = project.task.metrics.primary, report["baselines"].get("zero_shot")
-    own_data = [row["passed"] for row in report["gates"] if row["name"] == _OWN_DATA]
+    primary, zero_shot = project.task.metrics.primary, report.baselines.zero_shot
+    low, high = report.intervals.get(primary) or (0.0, 0.0)
+    own_data = [row.passed for row in report.gates if row.name == _OWN_DATA]
     return gate(
-        project, report["metrics"], interval=tuple(report["intervals"].get(primary) or (0.0, 0.0)),
-        difference=zero_shot and zero_shot["difference"], trained_on_this_data=own_data == [True],
-        limited=report["limited"],
+        project, report.metrics, interval=(low, high),
+        difference=zero_shot.difference if zero_shot else None, trained_on_this_data=own_data == [True],
+        limited=report.limited,
     )  # fmt: skip
 
 
-def _missed(row: dict[str, Any]) -> str:
-    if row["value"] is None or row["threshold"] is None:
-        return f"{row['name']}: {row['note'] or 'no'}"
-    note = f" ({row['note']})" if row["note"] else ""
-    return f"{row['name']} is {row['value']:.3f}, wanted at least {row['threshold']:.3f}{note}"
+def _missed(row: GateRow) -> str:
+    if row.value is None or row.threshold is None:
+        return f"{row.name}: {row.note or 'no'}"
+    note = f" ({row.note})" if row.note else ""
+    return f"{row.name} is {row.value:.3f}, wanted at least {row.threshold:.3f}{note}"
 
 
-def _judged(
-    project: Project, report: dict[str, Any], rows: list[dict[str, Any]], passed: bool
-) -> dict[str, Any] | None:
+def _judged(project: Project, report: Report, rows: list[GateRow], passed: bool) -> EvaluationReport | None:
     """The report as this checkout would have written it over the same numbers; None without its primary metric."""
     metric = project.task.metrics.primary
-    if metric not in report["metrics"]:
+    if metric not in report.metrics:
         return None
-    floor = next(row for row in rows if row["name"] == metric)
-    judged = {
-        **report,
-        "verdict": PASSED if passed else LIMITED if report["limited"] else FAILED,
-        "primary": {
-            **report["primary"], "metric": metric, "value": report["metrics"][metric],
-            "threshold": project.task.metrics.threshold, "ci": report["intervals"][metric], "passed": floor["passed"],
-        },
-        "gates": rows,
-    }  # fmt: skip
-    return {**judged, "advice": advise(project, judged)}
+    floor = next(row for row in rows if row.name == metric)
+    primary = report.primary.model_copy(update={
+        "metric": metric, "value": report.metrics[metric], "threshold": project.task.metrics.threshold,
+        "ci": report.intervals[metric], "passed": floor.passed,
+    })  # fmt: skip
+    told = EvaluationReport.model_validate(report.model_dump(exclude_unset=True))
+    judged = told.model_copy(update={
+        "verdict": PASSED if passed else LIMITED if report.limited else FAILED, "primary": primary, "gates": rows,
+    })  # fmt: skip
+    return judged.model_copy(update={"advice": advise(project, judged)})

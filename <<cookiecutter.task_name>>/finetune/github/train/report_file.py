@@ -45,16 +45,15 @@ class _Loader(_Base):
 _Loader.add_constructor(f"{_CORE}map", lambda loader, node: loader.construct_mapping(node))
 
 
-def read_report(data: bytes) -> dict[str, Any]:
+def read_report(data: bytes) -> Report:
     """The report in `data`, of main's schema to the last key. Raises Unreadable with every reason, joined by "; "."""
     values = _values(data)
     try:
-        Report.model_validate(values)
+        return Report.model_validate(values)
     except ValidationError as error:
         found = [f"{_where(detail['loc'])}: {_what(detail['type'], detail['msg'])}" for detail in error.errors()]
         more = [f"{len(found) - REASONS} more"] if len(found) > REASONS else []
         raise Unreadable("; ".join([*found[:REASONS], *more])) from None
-    return values
 
 
 def _values(data: bytes) -> Any:
