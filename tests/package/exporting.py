@@ -59,8 +59,10 @@ def write_adapter(project: Project, scale: float = 0.05, seed: int = 1) -> None:
             weight.data.mul_(scale)
     with provenance.staged(project.paths.adapter) as folder:
         adapted.save_pretrained(folder)
-        data = {"train_sha256": provenance.sha256(project.paths.train)}
-        record_adapter(folder, {"base": {"fingerprint": base.fingerprint}, "data": data})
+        splits = ("train", project.paths.train), ("valid", project.paths.valid)
+        data = {f"{name}_sha256": provenance.sha256(path) for name, path in splits}
+        facts = {"id": base.id, "revision": base.revision, "source": base.source, "fingerprint": base.fingerprint}
+        record_adapter(folder, {"base": facts, "data": data})
 
 
 def record_adapter(folder: Path, facts: dict[str, Any]) -> None:

@@ -13,8 +13,8 @@ from finetune.data.chat_format import completion_text, system_text
 from finetune.data.stage import convert, validate
 from finetune.errors import OK
 from finetune.evaluation.completions import Completion
-from finetune.evaluation.report import read_report, write_report
 from finetune.evidence.facts import Facts
+from reports import rewrite, row
 
 
 def decide(project: Project, ticks: Ticks | None = None) -> dict[str, Result]:
@@ -125,18 +125,16 @@ def with_exports(project: Project, rows: dict[str, dict[str, Any]] | None = None
             inputs = {"merged": provenance.digest(merged["outputs"])}
         manifest = folder / provenance.MANIFEST
         provenance.write_manifest(manifest, step=folder.name, inputs=inputs, outputs=outputs, facts={})
-    report = read_report(project)
-    assert report
-    report["artefacts"] = [
-        {
-            "name": artefact, "status": "passed", "passed": True, "value": report["primary"]["value"],
-            "difference": 0.0, "tolerance": 1.0, "tokens_equal": True, "tokens_per_s": 9.0,
-            **(rows or {}).get(artefact, {}),
-        }
-        for artefact in ("merged", *project.benchmark.quantisations)
-    ]  # fmt: skip
-    report["artefacts"] += [{"name": served, "status": "open", "passed": None} for served in ("vLLM", "Ollama")]
-    write_report(project, report)
+
+    def measured(values: dict[str, Any]) -> None:
+        fine = {"value": values["primary"]["value"], "difference": 0.0, "tolerance": 1.0, "tokens_equal": True}
+        values["artefacts"] = [
+            row(artefact, **fine | {"tokens_per_s": 9.0} | (rows or {}).get(artefact, {}))
+            for artefact in ("merged", *project.benchmark.quantisations)
+        ]
+        values["artefacts"] += [row(served, file=None, status="open", passed=None) for served in ("vLLM", "Ollama")]
+
+    rewrite(project, measured)
     return project
 
 

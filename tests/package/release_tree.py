@@ -12,6 +12,7 @@ import yaml
 from finetune.config.loading import merge
 from finetune.config.project import Project, load_project
 from finetune.provenance import MANIFEST, digest, read_manifest, sha256, tree_digest, write_json, write_manifest
+from reports import changed, row
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 LABELS = ("billing", "shipping", "account")
@@ -91,9 +92,9 @@ def measure(project: Project) -> None:
     )
     rows = [_row(project, name, scores) for name in ("merged", *QUANTISATIONS)]
     # The rows of step 07 that measure nothing of their own: the adapter as reference, and what was not run.
-    rows.insert(0, {"name": "adapter", "status": "reference", "passed": True, "value": report["primary"]["value"]})
-    report["artefacts"] = [*rows, {"name": "vLLM", "file": None, "status": "open", "passed": None}]
-    write_report(project, report)
+    rows.insert(0, row("adapter", status="reference", value=report.primary.value))
+    rows.append(row("vLLM", file=None, status="open", passed=None))
+    write_report(project, changed(report, lambda values: values.update(artefacts=rows)))
 
 
 class _Scripted:

@@ -19,6 +19,7 @@ from finetune.hub.checks import check_release
 from finetune.hub.markdown import code, fence
 from finetune.hub.plan import KINDS, artefact_files
 from release_tree import QUANTISATIONS, make_release
+from reports import changed
 
 HOSTILE = "<script>a()</script> ![x](http://evil.test/x.png) [y](http://evil.test) {{ 7*7 }} **b** @all\n---\n# Head"
 
@@ -69,12 +70,12 @@ def test_front_matter_names_the_base_and_the_relation_of_each_repository(project
 def test_model_index_holds_the_values_measured_on_that_very_artefact(project: Project) -> None:
     report = read_report(project)
     assert report
-    reported = {row["name"]: row["value"] for row in report["artefacts"] if row["status"] != "open"}
+    reported = {row.name: row.value for row in report.artefacts if row.status != "open"}
     indexed = {}
     for card in cards(project).values():
         for model in front(card)["model-index"]:
             (result,) = model["results"]
-            assert result["dataset"]["revision"] == report["data"]["test_sha256"]
+            assert result["dataset"]["revision"] == report.data.test_sha256
             values = {metric["name"]: metric["value"] for metric in result["metrics"]}
             indexed[model["name"].removeprefix("small-task-")] = values["macro_f1"]
     assert indexed == pytest.approx(reported, abs=1e-6)
@@ -106,8 +107,8 @@ def test_what_was_not_measured_is_a_dash_and_what_was_not_run_is_left_out(projec
 def test_the_adapter_row_of_step_07_shows_its_size(project: Project) -> None:
     report, problems = read_report(project), Problems()
     assert report
-    (row,) = (row for row in report["artefacts"] if row["name"] == "adapter")
-    row |= {"difference": 0.0, "bytes": 1_500_000, "finished_rate": 1.0, "tokens_per_s": 9.0}
+    report = changed(report, lambda values: values["artefacts"][0].update(difference=0.0, bytes=1_500_000))
+    assert report.artefacts[0].name == "adapter"
     measured = check_release(project, report, problems)
     card = render_card(project, "gguf", "v1.2.3", report, measured, list(artefact_files(project, "gguf")))
     assert table(card, "form")["adapter"] == ["1.000", "+0.000", "–", "–", "1.5 MB"]
@@ -146,8 +147,14 @@ def test_cards_hold_nothing_that_a_second_measurement_changes(project: Project, 
     again = make_release(tmp_path)
     report = read_report(again)
     assert report
-    changed = [row | {"tokens_per_s": 99.0} for row in report["artefacts"]]
-    report |= {"artefacts": changed, "speed": {}, "provenance": {"created": "another day"}}
+
+    def elsewhere(values: dict[str, Any]) -> None:
+        for row in values["artefacts"]:
+            row["tokens_per_s"] = 99.0
+        values["speed"]["tokens_per_s"] = 99.0
+        values["provenance"]["created"] = "another day"
+
+    report = changed(report, elsewhere)
     problems = Problems()
     measured = check_release(again, report, problems)
     merged = render_card(again, "merged", "v1.2.3", report, measured, list(artefact_files(again, "merged")))

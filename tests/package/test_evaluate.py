@@ -17,6 +17,7 @@ from finetune.evaluation.report import read_report
 from finetune.evaluation.stage import evaluate
 from finetune.provenance import MANIFEST, sha256, write_manifest
 from finetune.training.base_model import resolve_base
+from reports import changed
 from repository import ROOT
 from test_backends import save_adapter
 
@@ -26,8 +27,10 @@ def with_adapter(project: Any, **facts: Any) -> Any:
     convert(project)
     folder = save_adapter(project)
     recorded = {
-        "base": {"fingerprint": resolve_base(project).fingerprint, "id": "tiny", "revision": "r"},
-        "data": {"train_sha256": sha256(project.paths.train)}, **facts,
+        "base": {
+            "fingerprint": resolve_base(project).fingerprint, "id": "tiny", "revision": "r", "source": "local",
+        },
+        "data": {"train_sha256": sha256(project.paths.train), "valid_sha256": sha256(project.paths.valid)}, **facts,
     }  # fmt: skip
     outputs = [path for path in folder.iterdir() if path.is_file()]
     write_manifest(folder / MANIFEST, step="03_train", inputs={}, outputs=outputs, facts=recorded)
@@ -44,8 +47,8 @@ def test_a_random_adapter_fails_the_gate_after_the_report_is_written(project: An
         evaluate(project)
     assert caught.value.exit_code == 76
     report = read_report(project)
-    assert report["verdict"] == "failed" and report["outputs"]["unparseable"] == report["outputs"]["rows"]
-    assert set(report["baselines"]) == {"zero_shot", "majority"}
+    assert report.verdict == "failed" and report.outputs.unparseable == report.outputs.rows
+    assert {name for name, _ in report.baselines.items()} == {"zero_shot", "majority"}
     assert project.paths.report_html.is_file() and project.paths.report_md.is_file()
 
 
@@ -71,19 +74,18 @@ def test_a_good_adapter_passes_and_is_not_asked_again(project: Any, monkeypatch:
     answer_rightly(monkeypatch, project)
     assert evaluate(project) == 0
     first = read_report(project)
-    assert first["verdict"] == PASSED and first["primary"]["value"] == 1.0
+    assert first.verdict == PASSED and first.primary.value == 1.0
     monkeypatch.setattr("finetune.evaluation.predictions.open_backend", lambda *_: pytest.fail("a model was loaded"))
     assert evaluate(project) == 0
     second = read_report(project)
-    assert {**second, "provenance": {**second["provenance"], "created": ""}} == {
-        **first, "provenance": {**first["provenance"], "created": ""},
-    }  # fmt: skip
+    made = first.provenance.created
+    assert changed(second, lambda values: values["provenance"].update(created=made)) == first
 
 
 def test_report_only_leaves_the_judgement_to_its_reader(project: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(project, report_only=True) == 0
     report = read_report(project)
-    assert report["verdict"] == "failed" and report["primary"]["passed"] is False
+    assert report.verdict == "failed" and report.primary.passed is False
     assert "failed; the report is written, judging it is left to its reader" in capsys.readouterr().err
     with pytest.raises(GateFailed):
         evaluate(project)
@@ -91,7 +93,7 @@ def test_report_only_leaves_the_judgement_to_its_reader(project: Any, capsys: py
 
 def test_report_only_excuses_the_verdict_and_nothing_else(project: Any) -> None:
     assert evaluate(project, limit=2, report_only=True) == 0
-    assert read_report(project)["verdict"] == LIMITED
+    assert read_report(project).verdict == LIMITED
     (project.paths.adapter / MANIFEST).unlink()
     with pytest.raises(FinetuneError, match="has no manifest"):
         evaluate(project, report_only=True)
@@ -102,7 +104,7 @@ def test_a_limited_run_does_not_pass_even_when_all_is_right(project: Any, monkey
     with pytest.raises(GateFailed, match="limited run, not comparable"):
         evaluate(project, limit=2)
     report = read_report(project)
-    assert report["verdict"] == LIMITED and report["outputs"]["rows"] == 2
+    assert report.verdict == LIMITED and report.outputs.rows == 2
 
 
 @pytest.fixture
@@ -116,8 +118,8 @@ def smoke(make_project: Callable[..., Any]) -> Any:
 def test_a_smoke_run_is_stamped_and_not_judged(smoke: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(smoke) == 0
     report = read_report(smoke)
-    assert report["limited"] is True and report["task"]["smoke"] is True and report["verdict"] == LIMITED != PASSED
-    assert report["primary"]["passed"] is False and report["primary"]["value"] < report["primary"]["threshold"]
+    assert report.limited is True and report.task.smoke is True and report.verdict == LIMITED != PASSED
+    assert report.primary.passed is False and report.primary.value < report.primary.threshold
     assert "a smoke run is not judged" in capsys.readouterr().err
     assert smoke.paths.report_html.is_relative_to(smoke.paths.root / "build" / "smoke")
     assert not (smoke.paths.root / "benchmarks" / "results").exists()
@@ -127,7 +129,7 @@ def test_a_good_smoke_run_does_not_pass_either(smoke: Any, monkeypatch: pytest.M
     answer_rightly(monkeypatch, smoke)
     assert evaluate(smoke) == 0
     report = read_report(smoke)
-    assert report["primary"]["passed"] is True and report["verdict"] == LIMITED
+    assert report.primary.passed is True and report.verdict == LIMITED
 
 
 def test_a_limit_is_judged_in_a_smoke_run_too(smoke: Any) -> None:

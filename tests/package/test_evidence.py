@@ -12,7 +12,6 @@ from finetune.checklist import update
 from finetune.config.project import Project
 from finetune.data.stage import validate
 from finetune.errors import OK, GateFailed
-from finetune.evaluation.report import read_report, write_report
 from finetune.evidence import generation
 from finetune.evidence.facts import Facts
 from pipeline_fakes import (
@@ -25,6 +24,7 @@ from pipeline_fakes import (
     with_exports,
     write_receipts,
 )
+from reports import rewrite
 
 MakeProject = Callable[..., Project]
 LAST = {4: 16, 5: 14, 6: 18, 7: 7}
@@ -196,10 +196,7 @@ def test_an_edited_report_is_caught_by_the_kept_predictions(
     make_project: MakeProject, with_report: Callable[..., Project]
 ) -> None:
     project = with_report(with_adapter(with_data(make_project())), wrong=6)
-    report = read_report(project)
-    assert report
-    report["primary"] |= {"value": 0.99, "passed": True}
-    write_report(project, report)
+    rewrite(project, lambda values: values["primary"].update(value=0.99, passed=True))
     result = decide(project)["5.4"]
     assert result.status == "failed" and "the kept predictions give" in result.finding.text
 
@@ -216,9 +213,8 @@ def test_a_damaged_report_fails_instead_of_raising(
     make_project: MakeProject, with_report: Callable[..., Project]
 ) -> None:
     project = with_report(with_adapter(with_data(make_project())))
-    report = read_report(project)
-    assert report
-    project.paths.report_yaml.write_text(yaml.safe_dump({**report, "errors": 3, "primary": []}), encoding="utf-8")
+    values = yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8"))
+    project.paths.report_yaml.write_text(yaml.safe_dump({**values, "errors": 3, "primary": []}), encoding="utf-8")
     results = decide(project)
     assert results["5.4"].status == results["5.7"].status == "failed"
     assert "damaged" in results["5.7"].finding.text

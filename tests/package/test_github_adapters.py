@@ -249,7 +249,7 @@ def test_a_good_adapter_is_placed_with_its_measurements(run: EvaluatedRun) -> No
     assert provenance.tree_digest(project.paths.adapter) == provenance.tree_digest(run.artifact / "adapter")
     assert provenance.tree_digest(project.paths.predictions) == provenance.tree_digest(run.predictions)
     report = read_report(project)
-    assert report and report["verdict"] == "passed"
+    assert report and report.verdict == "passed"
     assert "approved" not in project.paths.report_md.read_text(encoding="utf-8")
     assert "<script>" not in project.paths.report_html.read_text(encoding="utf-8")
     assert place_adapter(project, run.fingerprint) == 0, "and again"

@@ -37,22 +37,22 @@ def refused(verdict: Verdict, *reasons: str) -> None:
     assert not verdict.passed
     for reason in reasons:
         assert any(reason in given for given in verdict.reasons), verdict.reasons
-    assert verdict.report is None or verdict.report["verdict"] != "passed"
+    assert verdict.report is None or verdict.report.verdict != "passed"
 
 
 @pytest.mark.parametrize("task_type", TASK_TYPES)
 def test_an_honest_report_of_every_task_type_is_read_and_passes(tmp_path: Path, task_type: str) -> None:
     verdict = verdict_on(make_run(tmp_path / "main", task_type))
     assert verdict.reasons == [] and verdict.passed
-    assert verdict.report and verdict.report["verdict"] == "passed"
-    assert verdict.rows and all(row["passed"] for row in verdict.rows)
+    assert verdict.report and verdict.report.verdict == "passed"
+    assert verdict.rows and all(row.passed for row in verdict.rows)
 
 
 def test_an_honest_report_below_the_threshold_does_not_pass(tmp_path: Path) -> None:
     verdict = verdict_on(make_run(tmp_path / "main", wrong=4))
     refused(verdict, "macro_f1 is 0.")
-    assert [row["name"] for row in verdict.rows if not row["passed"]] == ["macro_f1"]
-    assert verdict.report and verdict.report["primary"]["passed"] is False and verdict.report["advice"]
+    assert [row.name for row in verdict.rows if not row.passed] == ["macro_f1"]
+    assert verdict.report and verdict.report.primary.passed is False and verdict.report.advice
 
 
 FORGED: dict[str, tuple[Change, str]] = {
@@ -260,8 +260,8 @@ def test_a_change_that_lowers_its_thresholds_is_judged_by_those_of_main(tmp_path
 
     verdict = verdict_on(run, lowered.paths.report_yaml.read_bytes())
     refused(verdict, "wanted at least 0.800")
-    assert verdict.report and verdict.report["primary"]["threshold"] == 0.8
-    assert {row["name"] for row in verdict.rows} >= {"finished_rate"}
+    assert verdict.report and verdict.report.primary.threshold == 0.8
+    assert {row.name for row in verdict.rows} >= {"finished_rate"}
 
 
 def test_prose_of_the_report_is_replaced_by_that_of_this_checkout(run: EvaluatedRun) -> None:
@@ -274,7 +274,7 @@ def test_prose_of_the_report_is_replaced_by_that_of_this_checkout(run: Evaluated
     run.edit_report(forge)
     verdict = verdict_on(run)
     assert verdict.passed and verdict.report
-    shown = json.dumps(verdict.report)
+    shown = verdict.report.model_dump_json()
     assert "merge this" not in shown and "waived" not in shown and "approved" not in shown
 
 
@@ -294,7 +294,7 @@ def test_answers_with_any_sign_are_read_back(run: EvaluatedRun) -> None:
     run.edit_report(fill)
     verdict = verdict_on(run)
     assert verdict.passed, verdict.reasons
-    assert verdict.report and [row["answer"] for row in verdict.report["errors"]["worst"]] == texts
+    assert verdict.report and [row.answer for row in verdict.report.errors.worst] == texts
 
 
 def test_many_faults_are_counted_and_never_quote_more_than_a_line(run: EvaluatedRun) -> None:

@@ -18,6 +18,7 @@ from finetune.evaluation.gate import PASSED
 from finetune.evaluation.metrics import Prediction
 from finetune.evaluation.predictions import read_test, score_artefact
 from finetune.evaluation.report import build_report, read_report, write_report
+from finetune.evaluation.report_schema import ArtefactRow
 from finetune.export import parity
 from finetune.export.parity import agreement, verify
 
@@ -51,10 +52,10 @@ def evaluate(project: Project, backend: Oracle | None = None) -> None:
     write_report(project, build_report(project, tuned, read_test(project), zero_shot=zero_shot(project)))
 
 
-def rows(project: Project) -> dict[str, dict[str, Any]]:
+def rows(project: Project) -> dict[str, ArtefactRow]:
     report = read_report(project)
     assert report is not None
-    return {row["name"]: row for row in report["artefacts"]}
+    return {row.name: row for row in report.artefacts}
 
 
 def test_every_artefact_is_measured_and_written_down(exported: Project) -> None:
@@ -64,10 +65,10 @@ def test_every_artefact_is_measured_and_written_down(exported: Project) -> None:
     assert list(table) == ["adapter", "merged", *QUANTISATIONS, "vLLM", "Ollama"]
     for name in ("merged", *QUANTISATIONS):
         row = table[name]
-        assert row["passed"] is True and row["tokens_equal"] is True and row["template_equal"] is True
-        assert row["difference"] == pytest.approx(row["value"] - table["adapter"]["value"])
-        assert row["prompts_compared"] == len(read_test(exported)) and row["bytes"] > 0 and row["tokens_per_s"] > 0
-        assert 0 <= row["agreement"] <= 1 and 0 <= row["finished_rate"] <= 1
+        assert row.passed is True and row.tokens_equal is True and row.template_equal is True
+        assert row.difference == pytest.approx(row.value - table.adapter.value)
+        assert row["prompts_compared"] == len(read_test(exported)) and row.bytes > 0 and row.tokens_per_s > 0
+        assert 0 <= row.agreement <= 1 and 0 <= row.finished_rate <= 1
     assert table["vLLM"]["status"] == table["Ollama"]["status"] == "open"
     assert table["vLLM"]["passed"] is None
 
@@ -76,7 +77,7 @@ def test_what_was_not_run_is_neither_passed_nor_failed(exported: Project) -> Non
     evaluate(exported, Oracle(exported))
     verify(exported)
     report = read_report(exported)
-    assert report is not None and report["verdict"] == PASSED, report["gates"]
+    assert report is not None and report.verdict == PASSED, report.gates
     assert "| open | Ollama |" in exported.paths.report_md.read_text(encoding="utf-8")
     assert "open</td><td>vLLM</td>" in exported.paths.report_html.read_text(encoding="utf-8")
 
@@ -111,7 +112,7 @@ def test_gguf_with_another_template_is_not_run_and_fails(exported: Project) -> N
     with pytest.raises(GateFailed, match=r"Q8_0 \(its chat template is not the base model's"):
         verify(exported)
     row = rows(exported)["Q8_0"]
-    assert row["template_equal"] is False and "value" not in row
+    assert row.template_equal is False and row.value is None
     assert not (exported.paths.predictions / "Q8_0.jsonl").exists()
 
 
@@ -129,7 +130,7 @@ def test_merged_model_that_reads_other_tokens_fails(exported: Project, monkeypat
     monkeypatch.setattr(parity, "open_backend", with_double_bos)
     with pytest.raises(GateFailed, match=r"1 of 4 artefacts may not be released: f16 \(it reads prompts as other"):
         verify(exported)
-    assert rows(exported)["f16"]["tokens_equal"] is False and rows(exported)["Q8_0"]["passed"] is True
+    assert rows(exported)["f16"].tokens_equal is False and rows(exported)["Q8_0"].passed is True
 
 
 def test_answers_that_do_not_end_fail() -> None:

@@ -43,10 +43,9 @@ def codes(project: Project) -> set[str]:
 
 
 def edit_report(project: Project, edit: Callable[[dict], None]) -> None:
-    report = read_report(project)
-    assert report
-    edit(report)
-    project.paths.report_yaml.write_text(yaml.safe_dump(report, sort_keys=False), encoding="utf-8")
+    values = yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8"))
+    edit(values)
+    project.paths.report_yaml.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
 def test_dry_run_writes_cards_and_the_exact_plan_without_a_token(

@@ -16,13 +16,15 @@ from finetune.data.stage import convert
 from finetune.evaluation import charts
 from finetune.evaluation.baselines import majority
 from finetune.evaluation.gate import FAILED, LIMITED, PASSED
-from finetune.evaluation.markdown import LIMIT, fenced, plain, signed, size
+from finetune.evaluation.markdown import LIMIT, fenced, plain, render_markdown, signed, size
 from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.page import TEMPLATES
 from finetune.evaluation.predictions import ArtefactScore, read_test
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
+from finetune.evaluation.report_schema import EvaluationReport, Training
 from finetune.html_page import SHARED
 from finetune.provenance import MANIFEST, sha256, write_manifest
+from reports import changed, rewrite, row
 
 NASTY = "</script><script>alert(1)</script> ```\n# x @everyone [a](http://evil.example) | <img src=x onerror=y> \u202e"
 LOG = [{"step": s, "epoch": s / 10, "loss": 2 / s} for s in range(1, 21)] + [
@@ -49,8 +51,11 @@ def trained(project: Any) -> Any:
     folder.mkdir(parents=True)
     (folder / "training_log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in LOG), encoding="utf-8")
     facts = {
-        "base": {"id": "acme/base", "revision": "r1"}, "data": {"train_sha256": sha256(project.paths.train)},
-        "result": {"recovered": [{"from_per_device": 4, "to_per_device": 2}]},
+        "base": {"id": "acme/base", "revision": "r1", "source": "hub", "fingerprint": "b" * 64},
+        "data": {"train_sha256": sha256(project.paths.train), "valid_sha256": sha256(project.paths.valid)},
+        "result": {
+            "steps": 20, "seconds": 9.0, "recovered": [{"from_per_device": 4, "to_per_device": 2, "message": "full"}],
+        },
     }  # fmt: skip
     write_manifest(folder / MANIFEST, step="03_train", inputs={}, outputs=[], facts=facts)
     return project
@@ -61,7 +66,7 @@ def project(make_project: Callable[..., Any]) -> Any:
     return trained(make_project())
 
 
-def build(project: Any, answer: Answer | None = None, **options: Any) -> dict[str, Any]:
+def build(project: Any, answer: Answer | None = None, **options: Any) -> EvaluationReport:
     records = read_test(project)
     tuned = answered(project, records, answer or (lambda i, want: (want, want)))
     before = answered(project, records, lambda i, want: (NASTY, None))
@@ -76,21 +81,21 @@ def test_it_round_trips_through_yaml(project: Any) -> None:
     report = build(project, half_wrong)
     write_report(project, report)
     assert read_report(project) == report
-    assert report["data"]["test_sha256"] == sha256(project.paths.test)
-    assert report["training"]["best_eval_step"] == 10 and report["training"]["steps"] == 20
+    assert report.data.test_sha256 == sha256(project.paths.test)
+    assert report.training.best_eval_step == 10 and report.training.steps == 20
 
 
 def test_a_perfect_adapter_passes(project: Any) -> None:
     report = build(project)
-    assert report["verdict"] == PASSED and report["primary"]["value"] == 1.0 and report["primary"]["ci"] == [1.0, 1.0]
-    assert report["baselines"]["zero_shot"]["difference"]["difference"] == 1.0
-    assert report["errors"]["worst"] == []
+    assert report.verdict == PASSED and report.primary.value == 1.0 and report.primary.ci == [1.0, 1.0]
+    assert report.baselines.zero_shot.difference.difference == 1.0
+    assert report.errors.worst == []
 
 
 def test_a_bad_one_fails_and_is_told_what_to_do(project: Any) -> None:
     report = build(project, half_wrong)
-    assert report["verdict"] == FAILED
-    assert {item["id"] for item in report["advice"]} >= {"8.1", "8.3", "8.4", "8.5"}
+    assert report.verdict == FAILED
+    assert {item.id for item in report.advice} >= {"8.1", "8.3", "8.4", "8.5"}
 
 
 @pytest.mark.parametrize("task_type", ["extraction", "generation"])
@@ -106,66 +111,58 @@ def test_other_task_types_have_their_report(make_project: Callable[..., Any], ta
 def test_a_limited_run_is_stamped(project: Any) -> None:
     report = build(project, limited=True)
     write_report(project, report)
-    assert read_report(project)["verdict"] == LIMITED
+    assert read_report(project).verdict == LIMITED
     for file in (project.paths.report_html, project.paths.report_md):
         assert "limited run, not comparable" in file.read_text(encoding="utf-8").lower()
 
 
 def test_an_artefact_out_of_tolerance_turns_the_verdict(project: Any) -> None:
     report = build(project)
-    row = {
-        "name": "Q4_K_M", "file": "models/gguf/x.gguf", "bytes": 2_500_000_000, "value": 0.7, "difference": -0.3,
-        "tolerance": 0.02, "passed": False, "tokens_equal": True, "tokens_per_s": 12.5,
-    }  # fmt: skip
-    report["artefacts"] = [row]
-    write_report(project, report)
-    assert read_report(project)["verdict"] == FAILED
+    lost = row("Q4_K_M", bytes=2_500_000_000, value=0.7, difference=-0.3, tolerance=0.02, status="failed", passed=False)
+    write_report(project, changed(report, lambda values: values.update(artefacts=[lost])))
+    assert read_report(project).verdict == FAILED
     page, comment = (f.read_text(encoding="utf-8") for f in (project.paths.report_html, project.paths.report_md))
     assert "2.50 GB" in page and "-0.300" in page and "2.50 GB" in comment
-    again = read_report(project)
-    again["artefacts"][0]["passed"] = True
-    write_report(project, again)
-    assert read_report(project)["verdict"] == PASSED
+    rewrite(project, lambda values: values["artefacts"][0].update(passed=True, status="passed"))
+    assert read_report(project).verdict == PASSED
 
 
 def test_an_artefact_that_was_not_run_is_listed_as_open(project: Any) -> None:
     report = build(project)
-    report["artefacts"] = [{"name": "ollama", "file": None, "status": "open", "passed": None}]
-    write_report(project, report)
-    assert read_report(project)["verdict"] == PASSED
+    unserved = row("ollama", file=None, status="open", passed=None)
+    write_report(project, changed(report, lambda values: values.update(artefacts=[unserved])))
+    assert read_report(project).verdict == PASSED
     assert "| open | ollama |" in project.paths.report_md.read_text(encoding="utf-8")
-    report["artefacts"] = [{"name": "f16", "status": "failed", "passed": False, "reason": "writes <b>other</b> text"}]
-    write_report(project, report)
-    assert read_report(project)["verdict"] == FAILED
+    other = row("f16", status="failed", passed=False, reason="writes <b>other</b> text")
+    write_report(project, changed(report, lambda values: values.update(artefacts=[other])))
+    assert read_report(project).verdict == FAILED
     assert "writes &lt;b&gt;other&lt;/b&gt; text" in project.paths.report_html.read_text(encoding="utf-8")
 
 
 def test_artefact_rows_stay_only_with_their_adapter_and_test_set(project: Any) -> None:
-    previous = {**build(project), "artefacts": [{"name": "f16", "passed": True}]}
     fresh = build(project)
-    keep_artefacts(fresh, previous)
-    assert fresh["artefacts"] == previous["artefacts"]
+    previous = changed(fresh, lambda values: values.update(artefacts=[row("f16")]))
+    assert keep_artefacts(fresh, previous).artefacts == previous.artefacts != []
+    assert keep_artefacts(fresh, None) == keep_artefacts(fresh, fresh) == fresh
     for part, key in (("provenance", "adapter"), ("data", "test_sha256")):
-        other = build(project)
-        other[part][key] = "another"
-        keep_artefacts(other, previous)
-        assert "artefacts" not in other
-    keep_artefacts(fresh := build(project, limited=True), previous)
-    assert "artefacts" not in fresh
+        other = changed(fresh, lambda values, part=part, key=key: values[part].update({key: "0" * 64}))
+        assert keep_artefacts(other, previous).artefacts == []
+    assert keep_artefacts(build(project, limited=True), previous).artefacts == []
 
 
 def test_the_adapter_must_have_seen_the_training_split_that_lies_here(project: Any) -> None:
     lines = project.paths.train.read_text(encoding="utf-8").splitlines(keepends=True)
     project.paths.train.write_text("".join(lines[1:]), encoding="utf-8")
     report = build(project)
-    assert report["verdict"] == FAILED and report["advice"][0]["id"] == "5.3"
+    assert report.verdict == FAILED and report.advice[0].id == "5.3"
 
 
-def test_values_that_are_not_finite_are_text(project: Any) -> None:
-    report = build(project)
-    report["metrics"]["accuracy"] = float("nan")
-    write_report(project, report)
-    assert read_report(project)["metrics"]["accuracy"] == "nan"
+@pytest.mark.parametrize("value", ["nan", ".nan", ".inf", "1.5", "text"])
+def test_a_report_with_a_value_that_is_no_share_is_no_report(project: Any, value: str) -> None:
+    write_report(project, build(project))
+    text = project.paths.report_yaml.read_text(encoding="utf-8")
+    project.paths.report_yaml.write_text(re.sub(r"accuracy: [0-9.]+", f"accuracy: {value}", text, count=1))
+    assert read_report(project) is None
 
 
 class Page(HTMLParser):
@@ -219,13 +216,14 @@ def test_the_comment_shows_data_only_inside_a_fence(project: Any) -> None:
 def test_many_classes_stay_below_githubs_limit(make_project: Callable[..., Any]) -> None:
     report = build(trained(make_project()), half_wrong)
     name = "@a|`b`<i>" * 7
-    report["per_class"] = [{**report["per_class"][0], "name": f"{name}{i}"} for i in range(500)]
-    worst = report["errors"]["worst"][0] | {"input": "漢" * 400, "answer": "`" * 399, "expected": "x" * 400}
-    report["errors"]["worst"] = [worst] * 20
-    report["advice"] *= 100
-    from finetune.evaluation.markdown import render_markdown
 
-    text = render_markdown(report)
+    def grow(values: dict[str, Any]) -> None:
+        values["per_class"] = [{**values["per_class"][0], "name": f"{name}{i}"} for i in range(500)]
+        worst = values["errors"]["worst"][0] | {"input": "漢" * 400, "answer": "`" * 399, "expected": "x" * 400}
+        values["errors"]["worst"] = [worst] * 20
+        values["advice"] *= 30
+
+    text = render_markdown(changed(report, grow))
     assert len(text) < LIMIT + 500 < 65_536
     assert "further sections are in evaluation_report.html" in text
     assert text.startswith("## ❌ Failed")
@@ -276,7 +274,8 @@ def test_labels_in_charts_are_escaped_and_fitted() -> None:
 
 def test_a_curve_of_one_point_or_equal_values_can_be_drawn() -> None:
     for loss in ([[1, 0.5]], [[1, 0.0], [2, 0.0]]):
-        drawing = charts.loss_curve({"loss": loss, "eval_loss": [], "best_eval_step": None})
+        numbers = dict.fromkeys(name for name in Training.model_fields if name not in ("loss", "eval_loss", "findings"))
+        drawing = charts.loss_curve(Training(loss=loss, eval_loss=[], findings=[], **numbers))
         assert "polyline" in drawing and "nan" not in drawing
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from finetune.config.benchmark import Bootstrap
 from finetune.evaluation.metrics import Prediction, RowStatistics, score
+from finetune.evaluation.report_schema import Difference
 from finetune.evaluation.statistics import confidence_interval, paired_difference
 
 SETTINGS = Bootstrap(samples=2000, confidence=0.95, seed=1)
@@ -65,14 +66,14 @@ def test_one_row_is_enough() -> None:
 def test_a_paired_difference_is_sharper_than_two_intervals() -> None:
     ours, theirs = accuracy(150, 50), accuracy(140, 60)
     paired = paired_difference(ours, theirs, SETTINGS)
-    assert paired["difference"] == pytest.approx(0.05)
-    assert paired["low"] > 0, "ten rows better and none worse is a difference"
+    assert paired.difference == pytest.approx(0.05)
+    assert paired.low > 0, "ten rows better and none worse is a difference"
     assert confidence_interval(ours, SETTINGS)[0] < confidence_interval(theirs, SETTINGS)[1], "the intervals overlap"
 
 
 def test_an_artefact_against_itself_differs_by_exactly_nothing() -> None:
     rows = accuracy(7, 3)
-    assert paired_difference(rows, rows, SETTINGS) == {"difference": 0.0, "low": 0.0, "high": 0.0}
+    assert paired_difference(rows, rows, SETTINGS) == Difference(difference=0.0, low=0.0, high=0.0)
 
 
 def test_rows_that_cannot_be_paired_are_refused() -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from finetune.config.project import Project
 from finetune.errors import OK, FinetuneError
-from finetune.evaluation.report import read_report, write_report
 from finetune.evaluation.summary import summarise
 from release_tree import make_release
+from reports import rewrite
 
 
 @pytest.fixture
@@ -62,10 +63,7 @@ def test_it_names_the_files_to_open_next(tmp_path: Path, shown: Callable[[Projec
 
 def test_before_step_07_there_are_only_the_two_measured_models(tmp_path: Path, shown: Callable[[Project], str]) -> None:
     project = make_release(tmp_path)
-    report = read_report(project)
-    assert report
-    del report["artefacts"], report["baselines"]["zero_shot"]
-    write_report(project, report)
+    rewrite(project, lambda values: (values.pop("artefacts"), values["baselines"].pop("zero_shot")))
     text = shown(project)
     assert "1.000" in line(text, "tuned adapter")
     assert not any(name in text for name in ("zero-shot", "Q8_0", "open, not run"))
@@ -73,13 +71,13 @@ def test_before_step_07_there_are_only_the_two_measured_models(tmp_path: Path, s
 
 def test_an_artefact_that_was_refused_unmeasured_shows_a_dash(tmp_path: Path, shown: Callable[[Project], str]) -> None:
     project = make_release(tmp_path)
-    report = read_report(project)
-    assert report
-    row = next(row for row in report["artefacts"] if row["name"] == "f16")
-    for key in ("value", "difference"):
-        del row[key]
-    row |= {"status": "failed", "passed": False, "reason": "its chat template is not the base model's"}
-    write_report(project, report)
+
+    def refuse(values: dict[str, Any]) -> None:
+        row = next(row for row in values["artefacts"] if row["name"] == "f16")
+        del row["value"], row["difference"]
+        row |= {"status": "failed", "passed": False, "reason": "its chat template is not the base model's"}
+
+    rewrite(project, refuse)
     text = shown(project)
     assert "small-task: failed" in text and line(text, "f16").count("–") == 2
 

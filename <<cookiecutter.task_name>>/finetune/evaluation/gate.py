@@ -80,5 +80,5 @@ def _sound(value: float) -> bool:
 
 
 def _row(name: str, value: float | None, threshold: float | None, passed: bool, note: str) -> GateRow:
-    shown = value if value is not None and math.isfinite(value) and abs(value) <= 1 else None
+    shown = value if isinstance(value, (int, float)) and math.isfinite(value) and abs(value) <= 1 else None
     return GateRow(name=name, value=shown, threshold=threshold, passed=passed, note=note)

@@ -149,9 +149,7 @@ def _confusions(report: EvaluationReport) -> list[str]:
     pairs = report.errors.confused_pairs
     if not pairs:
         return []
-    rows = (
-        (plain(p.expected), plain(p.predicted), str(p.count), plain(", ".join(p.ids))) for p in pairs[:10]
-    )
+    rows = ((plain(p.expected), plain(p.predicted), str(p.count), plain(", ".join(p.ids))) for p in pairs[:10])
     return ["### Confused", "", *table(("expected", "predicted", "rows", "for example"), rows)]
 
 

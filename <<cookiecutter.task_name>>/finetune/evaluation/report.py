@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from finetune.config.project import Project
 from finetune.data.report.building import read_data_report
+from finetune.errors import FinetuneError
 from finetune.evaluation.advice import advise
 from finetune.evaluation.curve import read_curve
 from finetune.evaluation.errors import analyse
@@ -51,7 +52,7 @@ def build_report(
         project, tuned.metrics, interval=intervals[primary], difference=difference,
         trained_on_this_data=_trained_on_this_data(project, manifest["facts"]), limited=limited,
     )  # fmt: skip
-    report = EvaluationReport.model_validate(_plain({
+    report = _validated({
         "report_version": REPORT_VERSION,
         "task": {
             "name": task.task_name, "type": task.task_type, "description": task.description, "language": task.language,
@@ -77,8 +78,18 @@ def build_report(
         "data": {"test_sha256": sha256(project.paths.test), "rows": len(records), **manifest["facts"].get("data", {})},
         "provenance": _provenance(project, tuned, manifest["facts"]),
         "advice": [],
-    }))  # fmt: skip
+    })  # fmt: skip
     return report.model_copy(update={"advice": advise(project, report)})
+
+
+def _validated(values: dict[str, Any]) -> EvaluationReport:
+    """The report; FinetuneError (E508) where the adapter's manifest or a measurement leaves something out."""
+    try:
+        return EvaluationReport.model_validate(_plain(values))
+    except ValidationError as error:
+        places = [".".join(map(str, detail["loc"])) for detail in error.errors()[:5]]
+        message = f"the report lacks {', '.join(places)}, or it is out of range"
+        raise FinetuneError(message, "train again with scripts/03_train.py, then evaluate", "E508") from None
 
 
 def write_report(project: Project, report: EvaluationReport) -> None:

@@ -264,7 +264,8 @@ class Facts:
             return self.adapter_problem
         name, redo = self.name(self.paths.report_yaml), "run scripts/04_evaluate.py"
         if self._report is None:
-            return not_yet(f"no {name}: {redo}")
+            there = self.paths.report_yaml.is_file()
+            return failed(f"{name} is damaged: {redo} again") if there else not_yet(f"no {name}: {redo}")
         if self.report.data.test_sha256 != self.sha256(self.paths.test):
             return not_yet(f"{name} is about another test set: {redo} again")
         if self.report.provenance.adapter != self.adapter_digest:

@@ -30,7 +30,6 @@ OPEN = ("vLLM", "Ollama")
 """Ways of serving that no step has run: neither passed nor failed."""
 
 
-
 @rerun("artefacts that have answered every row are not asked again, the others start over")
 def verify(project: Project, force: bool = False) -> int:
     """Score merged model and GGUF files, put the comparison into the report, and fail when one may not be released.
