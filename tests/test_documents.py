@@ -22,7 +22,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 
 
 def _faults(text: str) -> list[str]:
-    spec = importlib.util.spec_from_file_location("taiwanese", TEMPLATE / "tests" / "taiwanese.py")
+    spec = importlib.util.spec_from_file_location("taiwanese", ROOT / "tests" / "package" / "taiwanese.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

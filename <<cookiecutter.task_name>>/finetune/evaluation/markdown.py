@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from finetune import machinery
 from finetune.evaluation.gate import LIMITED, PASSED, is_open
 
 CLASSES = 60
@@ -174,7 +175,7 @@ def _provenance(report: dict[str, Any]) -> list[str]:
         f"base {base.get('id')} at {base.get('revision')}", f"adapter {origin['adapter'][:16]}",
         f"test set {data['test_sha256'][:16]} ({data['rows']} rows)",
         f"benchmark version {report['task']['benchmark_version']}", f"commit {origin['environment'].get('git_commit')}",
-        f"created {origin['created']}",
+        f"created {origin['created']}", *filter(None, [machinery.sentence(origin.get("machinery"))]),
     ]  # fmt: skip
     return ["<sub>" + "; ".join(map(plain, facts)) + "</sub>"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from finetune import machinery
 from finetune.data.report import page as data_page
 from finetune.data.report.schema import DataReport
 from finetune.evaluation import charts
@@ -44,6 +45,7 @@ def render_html(report: dict[str, Any], data: DataReport | None = None) -> str:
         matrix=charts.heat_map(confusion["labels"], confusion["columns"], confusion["counts"]) if confusion else None,
         largest_matrix=charts.LARGEST_MATRIX,
         curve=charts.loss_curve(curve) if curve else None,
+        machinery=machinery.sentence(report["provenance"].get("machinery")),
         data=data,
         shown=data_page.data_pictures(data) if data else None,
     )

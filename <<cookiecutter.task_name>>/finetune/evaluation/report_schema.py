@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from finetune.config.base import Fraction, Real
+from finetune.machinery import LISTED
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(max_length=200_000)]
@@ -219,6 +220,25 @@ class Environment(Part):
     git_commit: Name | None
 
 
+class Machinery(Part):
+    """The code that ran, against the seal of its own commit (`finetune.machinery.recorded`)."""
+
+    version: Name | None
+    """the template's; none where the seal could not be read"""
+    seal: Hex64 | None
+    compared: Count
+    as_shipped: bool
+    differing: Count
+    differs: Annotated[list[Name], Field(max_length=LISTED)]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Machinery:
+        sealed = self.version is not None and self.seal is not None
+        if self.as_shipped != (sealed and not self.differing) or len(self.differs) > self.differing:
+            raise ValueError("the sentence about the machinery and its numbers do not agree")
+        return self
+
+
 class Provenance(Part):
     created: Name
     adapter: Hex64
@@ -229,6 +249,8 @@ class Provenance(Part):
     trained_in: TrainedIn | None
     bootstrap: BootstrapFacts
     environment: Environment
+    machinery: Machinery | None = None
+    """none in a report of code that knew no seal"""
 
 
 class Advice(Part):
