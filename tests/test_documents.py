@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, TEMPLATE, Bake
+from conftest import ROOT, Bake
 from finetune import remedies
 from finetune.readme import TASK, task_table
 

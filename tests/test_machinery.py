@@ -1,4 +1,4 @@
-"""The boundary: every bake is as shipped, the seal is current, and the machinery's tests find a fault in any repository."""
+"""The boundary: every bake is as shipped, the seal is current, the machinery's tests find a fault in any repository."""
 
 from __future__ import annotations
 

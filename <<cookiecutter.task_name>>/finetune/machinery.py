@@ -1,7 +1,7 @@
 """Whether the machinery is as the template shipped it: finetune/SEALED.json against the files that lie here.
 
-Evidence, not a lock: a team may change the machinery, and the seal is the commit's own. What differs is named, so that a
-reviewer looks there and somebody runs the template's tests over it. Whether a seal is the template's is told by its
+Evidence, not a lock: a team may change the machinery, and the seal is the commit's own. What differs is named, so that
+a reviewer looks there and somebody runs the template's tests over it. Whether a seal is the template's is told by its
 digest, which `make seal` prints in a checkout of the template.
 
 Digests are those of the text: a line that ends in CRLF counts as one that ends in LF, as git converts them. Links are
@@ -29,7 +29,7 @@ FOLDERS = ("finetune", "scripts", ".github")
 FILES = (".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "Makefile", "constraints.txt")
 """Beside the folders' files."""
 IMPORTED = (".py", ".pyc", ".so", ".pyd")
-"""A file of these that was added can take a module's place; any other is nothing before code that was changed reads it."""
+"""What Python runs: a file of these that was added can take a module's place; another is read by changed code only."""
 LISTED = 20
 """Differences that a report names; the rest is counted."""
 

@@ -141,7 +141,7 @@ def test_the_step_names_what_differs_and_how_to_test_it(shipped: Path, tmp_path:
     assert done.returncode == 0
     changed, added, told = done.stderr.splitlines()
     assert (changed, added) == ("  changed finetune/a.py", "  added finetune/``` # x.py")
-    assert told.startswith("W991 the machinery is not as shipped in v1.2.3: 1 changed, 1 added (of 7 sealed files). Fix: ")
+    assert told.startswith("W991 the machinery is not as shipped in v1.2.3: 1 changed, 1 added (of 7 sealed files).")
     assert told.endswith("a checkout of the template at v1.2.3 tests it by: make test REPOSITORY=../my-task")
     text = summary.read_text(encoding="utf-8")
     assert "### Machinery: not as shipped in v1.2.3\n\n````text\n" in text and text.endswith("\n````\n")

@@ -13,8 +13,7 @@ from finetune.checklist import update
 from finetune.config.project import load_project
 from finetune.evidence.facts import Facts
 from finetune.evidence.registry import EVIDENCE
-from finetune.readme import replace_task, task_table
-from repository import ROOT
+from finetune.readme import task_table
 
 EMPTY = "# x\n\n<!-- task:start {} -->\nold\n<!-- task:end -->\n\nscripts/03_train.py small-task mine\n"
 

@@ -1,4 +1,4 @@
-"""Step of ci: whether the machinery is as the template shipped it, in the log and the step summary. Never fails a run."""
+"""Step of ci: is the machinery as the template shipped it? Told in the log and the step summary; never fails a run."""
 
 from __future__ import annotations
 
