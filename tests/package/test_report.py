@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from html import escape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -22,6 +23,7 @@ from finetune.evaluation.page import TEMPLATES
 from finetune.evaluation.predictions import ArtefactScore, read_test
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
 from finetune.html_page import SHARED
+from finetune.machinery import sentence
 from finetune.provenance import MANIFEST, sha256, write_manifest
 
 NASTY = "</script><script>alert(1)</script> ```\n# x @everyone [a](http://evil.example) | <img src=x onerror=y> \u202e"
@@ -78,6 +80,18 @@ def test_it_round_trips_through_yaml(project: Any) -> None:
     assert read_report(project) == report
     assert report["data"]["test_sha256"] == sha256(project.paths.test)
     assert report["training"]["best_eval_step"] == 10 and report["training"]["steps"] == 20
+
+
+def test_it_says_whether_the_code_was_as_shipped(project: Any) -> None:
+    report = build(project)
+    told = sentence(report["provenance"]["machinery"])
+    assert told.startswith("code ") and report["provenance"]["machinery"]["compared"] > 100
+    write_report(project, report)
+    assert plain(told) in project.paths.report_md.read_text(encoding="utf-8")
+    assert f"<dd>{escape(told)}</dd>" in project.paths.report_html.read_text(encoding="utf-8")
+    del report["provenance"]["machinery"]  # of code that knew no seal
+    write_report(project, report)
+    assert "as shipped" not in project.paths.report_md.read_text(encoding="utf-8")
 
 
 def test_a_perfect_adapter_passes(project: Any) -> None:
