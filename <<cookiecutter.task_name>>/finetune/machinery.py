@@ -152,7 +152,7 @@ def sentence(machinery: dict[str, Any] | None) -> str:
 
 
 def _unreadable(what: str) -> FinetuneError:
-    fix = f"cruft update brings it, or take {SEAL} from the template at the version of this repository"
+    fix = f"git restore {SEAL}, or copy it from the template at the version of this repository"
     return FinetuneError(f"{SEAL} {what}: whether the machinery is as shipped cannot be told", fix, "W990")
 
 
