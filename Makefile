@@ -4,6 +4,7 @@
 #   make demo TYPE=extraction LANGUAGE=zh-TW    another sample task
 #   make bake ARGS="--no-input task_name=x"     a repository in build/bake
 #   make test REPOSITORY=../my-task             the machinery of a generated repository, as it is there
+#   make test REPOSITORY=../my-task TESTS=test_splits.py   only these files of tests/package
 #   make test JOBS=8                            as many test processes as there are cores
 #   make test TORCH_INDEX=...                   another index for torch, e.g. https://download.pytorch.org/whl/cpu
 
@@ -21,6 +22,7 @@ PRESET ?= CPU-135M-LoRA
 # What the demo's 135M model must reach: extraction and replies are hard for it; a real task asks for 0.80 and 0.30.
 THRESHOLD ?= $(if $(filter extraction,$(TYPE)),0.40,$(if $(filter generation,$(TYPE)),0.25,0.80))
 ARGS ?=
+TESTS ?= .
 JOBS ?= 2
 
 PYTHON := $(CURDIR)/.venv/bin/python
@@ -74,7 +76,7 @@ ifndef REPOSITORY
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
 endif
 	cd '$(or $(REPOSITORY),$(TEMPLATE))' && REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
-		$(PYTHON) -m pytest -q -n $(JOBS) '$(CURDIR)/tests/package'
+		$(PYTHON) -m pytest -q -n $(JOBS) $(foreach test,$(TESTS),'$(CURDIR)/tests/package/$(test)')
 test-bakes: .venv/.complete ## what needs no torch: bakes, hooks, hostile answers, cruft
 	$(PYTHON) -m pytest -q -n $(JOBS) -k 'not accelerate' tests/test_bake.py tests/test_baked_quality.py \
 		tests/test_hooks.py tests/test_hostile_answers.py tests/test_init_project.py
@@ -83,6 +85,11 @@ test-workflows: .venv/.complete ## the generated workflows under the real act, w
 	$(PYTHON) -m pytest -q -n $(JOBS) tests/test_workflows_*.py
 test-families: .venv/.complete ## other base models by use_model.py, through 01 to 07; needs npm, minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) tests/families
+
+# Not by way of .venv/.complete: it must work in the middle of a merge.
+.PHONY: seal
+seal: ## the digest of every file of the machinery, into SEALED.json; after any change or merge of it
+	$(PYTHON) .github/seal.py
 
 .PHONY: lint types format
 types: .venv/.complete ## check the machinery's types

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from conftest import ROOT, TEMPLATE, Bake
+from conftest import ROOT, Bake
 from finetune import remedies
 from finetune.readme import TASK, task_table
 
@@ -22,7 +22,7 @@ SPAN = re.compile(r"`([^`\n]+)`")
 
 
 def _faults(text: str) -> list[str]:
-    spec = importlib.util.spec_from_file_location("taiwanese", TEMPLATE / "tests" / "taiwanese.py")
+    spec = importlib.util.spec_from_file_location("taiwanese", ROOT / "tests" / "package" / "taiwanese.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

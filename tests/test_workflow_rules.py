@@ -128,14 +128,14 @@ def test_every_constraint_is_one_exact_version(root: Path) -> None:
 
 
 def test_package_outputs_only_what_is_listed() -> None:
-    """runner.set_output takes integers, enums, hex and version tags; here are all the names it is given (T15)."""
+    """actions.set_output takes integers, enums, hex and version tags; here are all the names it is given (T15)."""
     code = {file: file.read_text(encoding="utf-8") for file in (TEMPLATE / "finetune").rglob("*.py")}
     named = {name for text in code.values() for name in re.findall(r"set_output\(\s*([^,()]+),", text)}
     assert {name.strip("\"'") for name in named if name[0] in "\"'"} == set(OUTPUTS)
     assert {name for name in named if name[0] not in "\"'"} <= {"name: str", "name"}
     writers = {file.name for file, text in code.items() if re.search(r"GITHUB_(OUTPUT|ENV|PATH|STATE)\b", text)}
-    assert writers == {"runner.py"}
-    assert not re.search(r"GITHUB_(ENV|PATH|STATE)\b", code[TEMPLATE / "finetune" / "github" / "runner.py"])
+    assert writers == {"actions.py"}
+    assert not re.search(r"GITHUB_(ENV|PATH|STATE)\b", code[TEMPLATE / "finetune" / "github" / "client" / "actions.py"])
 
 
 def test_every_step_calls_a_command_with_all_that_it_needs() -> None:
@@ -145,7 +145,7 @@ def test_every_step_calls_a_command_with_all_that_it_needs() -> None:
 
     commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     used = set()
-    for name in ("data", "train", "release"):
+    for name in ("ci", "data", "train", "release"):
         workflow = WORKFLOWS[f"generated/{name}.yml"]
         for _, step in workflow.steps:
             if found := re.search(r"scripts/github\.py (\S+)(.*)", step.get("run", "")):

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 import native_shim
-from repository import ROOT
+from repository import ROOT, TEMPLATE
 from tiny_model import write_tiny_model
 
 sys.path.insert(0, str(ROOT))
@@ -184,14 +184,14 @@ def make_project(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[...
 
 
 @pytest.fixture
-def llama_cpp_tools(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """llama.cpp's converter is at hand: LLAMA_CPP_DIR or LLM_FT_TOOLS where set, else fetched into pytest's cache."""
+def llama_cpp_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """llama.cpp's converter is at hand: LLAMA_CPP_DIR or LLM_FT_TOOLS where set, else fetched as `make test` does."""
     from finetune.errors import StorageFault
     from finetune.export.llama_cpp_source import install
 
     if "LLAMA_CPP_DIR" in os.environ or "LLM_FT_TOOLS" in os.environ:
         return
-    tools = request.config.cache.mkdir("llama_cpp_tools")
+    tools = TEMPLATE / "build" / "tools"
     monkeypatch.setenv("LLM_FT_TOOLS", str(tools))
     try:
         install(tools)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -143,7 +144,7 @@ def test_printed_commands_do_what_applying_does(desk: Desk, capfd: Any) -> None:
 
 def test_the_commands_of_the_guide_do_it_too(desk: Desk, capfd: Any) -> None:
     guide = (ROOT / "docs" / "github_setup.md").read_text(encoding="utf-8")
-    commands = guide.partition("## By hand")[2].partition("```bash\n")[2].partition("```")[0]
+    (commands,) = (block for block in re.findall(r"```bash\n(.*?)```", guide, re.DOTALL) if "R=OWNER/NAME" in block)
     commands = commands.replace("R=OWNER/NAME", "R=acme/demo")
     subprocess.run(["sh", "-eu"], input=commands, text=True, check=True, cwd=desk.root)
     capfd.readouterr()

@@ -24,6 +24,9 @@ from finetune.github.train.frozen import INPUT, read_input
 from github_workspace import FROZEN, Make, Workspace
 from repository import ROOT
 
+CODE = ("finetune", "scripts")
+"""Not the rest: .venv lies in a repository that is worked in."""
+
 
 @pytest.fixture
 def work(make_project: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
@@ -186,7 +189,7 @@ def test_the_committed_tokenizer_is_frozen_file_by_file(path: str, taken: bool):
 
 def test_what_the_steps_import_is_frozen():
     """Also inside functions: a module that is not frozen would be missing on the training runner only."""
-    code = [path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py")]
+    code = [path.relative_to(ROOT).as_posix() for top in CODE for path in (ROOT / top).rglob("*.py")]
     frozen = {name for name in code if is_input(name)} - {"finetune/checklist.py"}  # a step of its own
     assert {*STEPS, START, "finetune/errors.py", "finetune/training/trainer.py"} <= frozen
     missing = set()
@@ -200,7 +203,7 @@ def test_what_the_steps_import_is_frozen():
 
 
 def test_the_steps_start_in_a_folder_of_their_frozen_files(tmp_path: Path):
-    for path in ROOT.rglob("*"):
+    for path in (path for top in CODE for path in (ROOT / top).rglob("*")):
         name = path.relative_to(ROOT).as_posix()
         if path.is_file() and is_input(name) and name.endswith((".py", ".j2")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

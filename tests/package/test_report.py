@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markupsafe import escape
 
 from finetune.data.stage import convert
 from finetune.evaluation import charts
@@ -83,6 +84,19 @@ def test_it_round_trips_through_yaml(project: Any) -> None:
     assert read_report(project) == report
     assert report.data.test_sha256 == sha256(project.paths.test)
     assert report.training.best_eval_step == 10 and report.training.steps == 20
+
+
+def test_it_says_whether_the_code_was_as_shipped(project: Any) -> None:
+    report = build(project)
+    machinery = report.provenance.machinery
+    told = str(machinery)
+    assert told.startswith("code ") and machinery and machinery.compared > 100
+    write_report(project, report)
+    assert plain(told) in project.paths.report_md.read_text(encoding="utf-8")
+    assert f"<dd>{escape(told)}</dd>" in project.paths.report_html.read_text(encoding="utf-8")
+    # of code that knew no seal
+    write_report(project, changed(report, lambda values: values["provenance"].pop("machinery")))
+    assert "as shipped" not in project.paths.report_md.read_text(encoding="utf-8")
 
 
 def test_a_perfect_adapter_passes(project: Any) -> None:

@@ -16,7 +16,7 @@ from types import ModuleType
 
 import pytest
 
-from repository import ROOT
+from repository import ROOT, TEMPLATE
 
 SETUP = ROOT / ".github" / "actions" / "setup" / "setup.py"
 DEVELOPED = """[build-system]
@@ -341,11 +341,8 @@ def test_python_without_venv_gets_the_line_that_helps(
         setup.develop(tmp_path, [], "")
 
 
-@pytest.mark.parametrize("makefile", ["Makefile", "../Makefile"])
-def test_both_makefiles_install_by_this_script_alone(makefile: str) -> None:
-    file = SETUP.parents[3] / makefile
-    if not file.exists():
-        pytest.skip("a generated repository has one Makefile")
-    text = file.read_text(encoding="utf-8")
+@pytest.mark.parametrize("folder", [ROOT, TEMPLATE], ids=["repository", "template"])
+def test_both_makefiles_install_by_this_script_alone(folder: Path) -> None:
+    text = (folder / "Makefile").read_text(encoding="utf-8")
     assert text.count(".github/actions/setup/setup.py") == 1 and "pip install" not in text and "-m venv" not in text
     assert "unexport PYTHONHOME" in text

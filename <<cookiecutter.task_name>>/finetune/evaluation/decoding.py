@@ -2,7 +2,7 @@
 
 Every prompt of a task starts with the same template and system prompt, often most of the prompt. Its keys and values
 are computed once per run and copied into the cache of every batch; only what differs is fed through the model.
-The tokens are those of `model.generate(do_sample=False)` on each prompt alone (tests/test_decoding.py).
+The tokens are those of `model.generate(do_sample=False)` on each prompt alone (test_decoding.py of the template).
 """
 
 from __future__ import annotations

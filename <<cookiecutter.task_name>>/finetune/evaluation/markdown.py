@@ -172,7 +172,7 @@ def _provenance(report: EvaluationReport) -> list[str]:
         f"base {base.id} at {base.revision}", f"adapter {origin.adapter[:16]}",
         f"test set {data.test_sha256[:16]} ({data.rows} rows)",
         f"benchmark version {report.task.benchmark_version}", f"commit {origin.environment.git_commit}",
-        f"created {origin.created}",
+        f"created {origin.created}", *filter(None, [origin.machinery]),
     ]  # fmt: skip
     return ["<sub>" + "; ".join(map(plain, facts)) + "</sub>"]
 

@@ -47,6 +47,7 @@ def render_html(report: EvaluationReport, data: DataReport | None = None) -> str
         matrix=charts.heat_map(confusion.labels, confusion.columns, confusion.counts) if confusion else None,
         largest_matrix=charts.LARGEST_MATRIX,
         curve=charts.loss_curve(curve) if curve else None,
+        machinery=str(report.provenance.machinery or ""),
         data=data,
         shown=data_page.data_pictures(data) if data else None,
     )

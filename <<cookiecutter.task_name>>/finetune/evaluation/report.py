@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from finetune import machinery
 from finetune.config.project import Project
 from finetune.data.report.building import read_data_report
 from finetune.errors import FinetuneError
@@ -170,6 +171,7 @@ def _provenance(project: Project, tuned: ArtefactScore, facts: dict[str, Any]) -
         "trained_in": facts.get("result"),
         "bootstrap": project.benchmark.bootstrap.model_dump(mode="json"),
         "environment": environment(Path(project.paths.root)),
+        "machinery": machinery.recorded(),
     }  # fmt: skip
 
 

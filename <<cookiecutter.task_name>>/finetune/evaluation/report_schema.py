@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from finetune.config.base import Fraction, Real
+from finetune.machinery import LISTED, SEAL
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(max_length=200_000)]
@@ -233,6 +234,36 @@ class Environment(Part):
     git_commit: Name | None
 
 
+class Machinery(Part):
+    """The code that ran, against the seal of its own commit (`finetune.machinery.recorded`)."""
+
+    version: Name | None
+    """the template's; none where the seal could not be read"""
+    seal: Hex64 | None
+    compared: Count
+    as_shipped: bool
+    differing: Count
+    differs: Annotated[list[Name], Field(max_length=LISTED)]
+
+    @model_validator(mode="after")
+    def _agree(self) -> Machinery:
+        sealed = self.version is not None and self.seal is not None
+        if self.as_shipped != (sealed and not self.differing) or len(self.differs) > self.differing:
+            raise ValueError("the sentence about the machinery and its numbers do not agree")
+        return self
+
+    def __str__(self) -> str:
+        """For a reader, on one line."""
+        if self.version is None or self.seal is None:
+            return f"code without a readable {SEAL}"
+        if self.as_shipped:
+            seal = f"by the commit's own seal {self.seal[:12]}"
+            return f"code as shipped in v{self.version} ({self.compared} files, {seal})"
+        more = self.differing - len(self.differs)
+        named = ", ".join(self.differs) + (f" and {more} more" if more else "")
+        return f"code not as shipped in v{self.version}: {named}"
+
+
 class Provenance(Part):
     created: Name
     adapter: Hex64
@@ -243,6 +274,8 @@ class Provenance(Part):
     trained_in: TrainedIn | None
     bootstrap: BootstrapFacts
     environment: Environment
+    machinery: Machinery | None = None
+    """none in a report of code that knew no seal"""
 
 
 class Advice(Part):

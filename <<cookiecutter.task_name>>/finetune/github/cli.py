@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from finetune import remedies
 from finetune.console import guarded, run
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -20,6 +21,16 @@ Digest = Annotated[str, typer.Option(envvar="DIGEST", help="sha256 of the frozen
 
 def _run(step: Callable[..., int], **options: Any) -> None:
     raise typer.Exit(run(step, project=Path("."), **options))
+
+
+@app.command()
+def as_shipped() -> None:
+    """Say whether the machinery is as the template shipped it; never fails."""
+    # Not by _run: what the machinery is does not depend on a configuration that loads.
+    from finetune.github.as_shipped import as_shipped as step
+
+    remedies.use(Path("."))
+    raise typer.Exit(guarded(lambda: step(Path("."))))
 
 
 @app.command()

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from finetune.data.tokens.committed_tokenizer import FILES as TOKENIZER_FILES
 from finetune.errors import FinetuneError, Problems
 from finetune.github.train.fingerprint import is_code
+from finetune.machinery import SEAL
 from finetune.provenance import MANIFEST
 
 MAX_FILES = 5_000
@@ -20,7 +21,7 @@ MAX_FILE_BYTES = 100 * 1024 * 1024
 """GitHub refuses larger files in git anyway."""
 MAX_TOTAL_BYTES = 2 * 1024**3
 FOLDERS = ("data/raw", "configs", "finetune", "scripts")
-FILES = ("task_definition.yaml", "constraints.txt", "finetune/remedies.zh-TW.yaml")
+FILES = ("task_definition.yaml", "constraints.txt", "finetune/remedies.zh-TW.yaml", SEAL)
 _UNSAFE = re.compile(r'[\\"<>|*?:]')  # artifacts cannot carry these names
 _SHOWN = 120
 _NO_CHECKOUT, _CHECK_OUT = "no git checkout where one is expected", "check the commit out with actions/checkout"

@@ -1,0 +1,52 @@
+"""Step of ci: is the machinery as the template shipped it? Told in the log and the step summary; never fails a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from finetune.console import say
+from finetune.errors import OK, FinetuneError
+from finetune.github.client import actions
+from finetune.github.markdown import fenced
+from finetune.machinery import Comparison, compare
+
+SHOWN = 50
+"""Differences listed; the rest is counted."""
+
+
+def as_shipped(root: Path) -> int:
+    """Say what differs below `root` from what its finetune/SEALED.json names, and how to test it (W990, W991)."""
+    try:
+        found = compare(root)
+    except FinetuneError as unreadable:
+        say(str(unreadable))
+        actions.summary(f"### Machinery: not known\n\n{fenced(str(unreadable))}")
+        return OK
+    version = f"v{found.seal.version}"
+    if not found.differences:
+        told = f"as shipped in {version}: {found.compared} files, by the commit's own seal {found.seal.digest[:12]}"
+        say(told)
+        actions.summary(f"### Machinery: as shipped in {version}\n\n{fenced(told)}")
+        return OK
+    lines = [*_listed(found), f"W991 {_differing(found, version)}. Fix: {_how_to_test(root, version)}"]
+    for line in lines:
+        say(line)
+    actions.summary(f"### Machinery: not as shipped in {version}\n\n{fenced(chr(10).join(lines))}")
+    return OK
+
+
+def _listed(found: Comparison) -> list[str]:
+    differences = found.differences
+    more = [f"  … and {len(differences) - SHOWN} more"] if len(differences) > SHOWN else []
+    return [*(f"  {difference}" for difference in differences[:SHOWN]), *more]
+
+
+def _differing(found: Comparison, version: str) -> str:
+    counted = ((found.changed, "changed"), (found.missing, "missing"), (found.added, "added"))
+    counts = ", ".join(f"{len(names)} {kind}" for names, kind in counted if names)
+    return f"the machinery is not as shipped in {version}: {counts} (of {len(found.seal.files)} sealed files)"
+
+
+def _how_to_test(root: Path, version: str) -> str:
+    here = f"../{root.resolve().name}"
+    return f"none, if it is meant; a checkout of the template at {version} tests it by: make test REPOSITORY={here}"
