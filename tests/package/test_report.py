@@ -16,12 +16,13 @@ from finetune.data.stage import convert
 from finetune.evaluation import charts
 from finetune.evaluation.baselines import majority
 from finetune.evaluation.gate import FAILED, LIMITED, PASSED
-from finetune.evaluation.markdown import LIMIT, fenced, plain, signed, size
+from finetune.evaluation.markdown import signed, size
 from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.page import TEMPLATES
 from finetune.evaluation.predictions import ArtefactScore, read_test
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
 from finetune.html_page import SHARED
+from finetune.markdown import CHARACTERS, fenced, plain
 from finetune.provenance import MANIFEST, sha256, write_manifest
 
 NASTY = "</script><script>alert(1)</script> ```\n# x @everyone [a](http://evil.example) | <img src=x onerror=y> \u202e"
@@ -226,7 +227,7 @@ def test_many_classes_stay_below_githubs_limit(make_project: Callable[..., Any])
     from finetune.evaluation.markdown import render_markdown
 
     text = render_markdown(report)
-    assert len(text) < LIMIT + 500 < 65_536
+    assert len(text) < CHARACTERS + 500 < 65_536
     assert "further sections are in evaluation_report.html" in text
     assert text.startswith("## ❌ Failed")
 
@@ -246,7 +247,7 @@ def test_the_template_survives_baking() -> None:
 
 @given(st.text())
 def test_a_fence_cannot_be_closed_from_inside(text: str) -> None:
-    first, *lines, last = fenced(text)
+    first, *lines, last = fenced(text).split("\n")
     assert first == f"{last}text" and set(last) == {"`"} and last not in "\n".join(lines)
 
 

@@ -23,15 +23,15 @@ from finetune.data.report.facts import (
     scripts,
     share,
     split_rows,
-    visible,
 )
 from finetune.data.report.schema import DataReport
 from finetune.html_page import render_page
+from finetune.markdown import one_line
 from finetune.remedies import remedies
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS = {"rows": lambda number, noun="": count(number, noun) if noun else f"{number:,}", "share": share,
-           "visible": visible}  # fmt: skip
+           "visible": one_line}  # fmt: skip
 
 
 def render_html(report: DataReport) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from finetune.console import say
 from finetune.errors import FinetuneError
-from finetune.github.markdown import limited, split_sections
+from finetune.markdown import limited, split_sections
 
 SUMMARY_BYTES = 900_000
 """The runner refuses a summary above 1 MiB, and the step passes all the same: nobody would see it."""
@@ -98,7 +98,7 @@ def set_output(name: str, value: int | str) -> None:
 def summary(markdown: str | list[str]) -> None:
     """Append to the step summary, at most 900 KB in all; sections that do not fit are dropped whole and counted.
 
-    The text must be safe already (`finetune.github.markdown`). Never raises: W602 where the file cannot be written.
+    The text must be safe already (`finetune.markdown`). Never raises: W602 where the file cannot be written.
     """
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:
