@@ -18,9 +18,10 @@ from finetune import provenance
 from finetune.config.project import load_project
 from finetune.errors import FinetuneError
 from finetune.github.train.checkout import MAX_FILE_BYTES, is_input
-from finetune.github.train.fingerprint import START, STEPS, training_fingerprint
+from finetune.github.train.fingerprint import training_fingerprint
 from finetune.github.train.freezing import thaw
 from finetune.github.train.frozen import INPUT, read_input
+from finetune.inventory import START, STEPS
 from github_workspace import FROZEN, Make, Workspace
 from repository import ROOT
 
