@@ -11,6 +11,7 @@ from typing import Any
 from finetune.console import say
 from finetune.errors import FinetuneError
 from finetune.markdown import limited, split_sections
+from finetune.versions import VERSION
 
 SUMMARY_BYTES = 900_000
 """The runner refuses a summary above 1 MiB, and the step passes all the same: nobody would see it."""
@@ -20,7 +21,7 @@ _VALUES = (
     re.compile(r"-?[0-9]{1,18}"),
     re.compile(r"[a-z][a-z0-9-]{0,63}"),
     re.compile(r"[0-9a-f]{7,64}"),
-    re.compile(r"v[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}"),
+    re.compile(f"v{VERSION}"),
 )
 
 
