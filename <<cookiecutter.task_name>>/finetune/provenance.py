@@ -186,6 +186,8 @@ def git_commit(root: Path) -> str | None:
 
 def environment(root: Path | None = None) -> dict[str, Any]:
     """Versions and machine facts that a result depends on; no paths, user or host names."""
+    from finetune.threads import available
+
     versions = {}
     for name in _RECORDED:
         try:
@@ -195,7 +197,7 @@ def environment(root: Path | None = None) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
+        "cpus": available().count,
         "packages": versions,
         "git_commit": git_commit(root) if root else None,
     }
