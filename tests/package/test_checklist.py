@@ -12,10 +12,10 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from finetune.checklist import Result, Ticks, command, load_checklist, read_ticks, render, update
 from finetune.config.project import Project
 from finetune.errors import GATE_FAILED, OK
 from finetune.evidence import generation
+from finetune.evidence.checklist import Result, Ticks, command, load_checklist, read_ticks, render, update
 from finetune.evidence.findings import failed, one_line
 from finetune.evidence.registry import EVIDENCE
 from pipeline_fakes import decide, with_data
@@ -63,7 +63,7 @@ def test_the_initial_file_has_no_ticks() -> None:
 def test_the_checklist_itself_needs_the_base_install_only() -> None:
     block = f"import sys; sys.modules.update(dict.fromkeys({(*generation.HEAVY, 'numpy', 'scipy')!r}))"
     run = subprocess.run(
-        [sys.executable, "-c", f"{block}; import finetune.checklist"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", f"{block}; import finetune.evidence.checklist"], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import Environment, FileSystemLoader
 
-from finetune.readme import _code
+from finetune.evidence.readme import _code
 from repository import TEMPLATE
 from test_github_markdown import HOSTILE
 

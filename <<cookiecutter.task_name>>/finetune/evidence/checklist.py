@@ -24,11 +24,11 @@ from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, one_line
+from finetune.evidence.readme import replace_task
 from finetune.evidence.registry import EVIDENCE
 from finetune.hints import for_smoke
 from finetune.markdown import plain
 from finetune.provenance import write_text
-from finetune.readme import replace_task
 
 DATA = Path(__file__).with_name("checklist.yaml")
 SIGNS = {"done": "✓", "open": "○", "failed": "✗"}
