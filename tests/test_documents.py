@@ -12,7 +12,7 @@ import pytest
 
 from conftest import ROOT, Bake
 from finetune import remedies
-from finetune.readme import TASK, task_table
+from finetune.evidence.readme import TASK, task_table
 
 CHINESE = ROOT / "templates" / "zh-TW"
 NAMES = sorted(path.relative_to(CHINESE).as_posix() for path in CHINESE.rglob("*.md"))

@@ -20,7 +20,7 @@ import init_project
 from conftest import ROOT, Bake
 from finetune.config.project import load_project
 from finetune.errors import BadInput, FinetuneError
-from finetune.readme import replace_task
+from finetune.evidence.readme import replace_task
 
 
 def run(template: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

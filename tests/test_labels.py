@@ -21,7 +21,7 @@ from conftest import Bake, BakedProject
 from finetune.config.task import Named
 from finetune.data.chat_format import system_text
 from finetune.errors import BadInput
-from finetune.readme import NAMED, replace_task
+from finetune.evidence.readme import NAMED, replace_task
 from test_hooks import pre
 
 ODD = [

@@ -157,37 +157,6 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return manifest if all(isinstance(o, dict) and {"sha256", "bytes"} <= o.keys() for o in outputs) else None
 
 
-def is_current(path: Path, inputs: Mapping[str, str]) -> bool:
-    """True when the manifest names exactly these inputs and every output still has its recorded bytes."""
-    manifest = read_manifest(path)
-    if manifest is None or manifest["inputs"] != dict(inputs):
-        return False
-    for name, recorded in manifest["outputs"].items():
-        output = path.parent / name
-        if not output.is_file() or output.stat().st_size != recorded["bytes"] or sha256(output) != recorded["sha256"]:
-            return False
-    return True
-
-
-def faults(path: Path, hashed: bool = True) -> list[str]:
-    """What is wrong with the files that the manifest at `path` names, one phrase a file; empty when nothing is.
-
-    Without `hashed` only their sizes are compared, for files that take minutes to read.
-    """
-    found = []
-    for name, recorded in (read_manifest(path) or {"outputs": {}})["outputs"].items():
-        output = path.parent / name
-        if not output.is_file():
-            found.append(f"{name} is a broken link" if output.is_symlink() else f"{name} is missing")
-        elif special := what_it_is(output):
-            found.append(f"{name} {special}")
-        elif (size := output.stat().st_size) != recorded["bytes"]:
-            found.append(f"{name} has {size:,} of {recorded['bytes']:,} bytes")
-        elif hashed and sha256(output) != recorded["sha256"]:
-            found.append(f"{name} was changed")
-    return found
-
-
 def what_it_is(path: Path) -> str:
     """What stands in the place of a file's content: nothing, or a pointer of Git LFS; empty for a real one."""
     with open(path, "rb") as file:
@@ -217,6 +186,8 @@ def git_commit(root: Path) -> str | None:
 
 def environment(root: Path | None = None) -> dict[str, Any]:
     """Versions and machine facts that a result depends on; no paths, user or host names."""
+    from finetune.threads import available
+
     versions = {}
     for name in _RECORDED:
         try:
@@ -226,7 +197,7 @@ def environment(root: Path | None = None) -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
-        "cpus": os.cpu_count(),
+        "cpus": available().count,
         "packages": versions,
         "git_commit": git_commit(root) if root else None,
     }

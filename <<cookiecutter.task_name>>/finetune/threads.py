@@ -103,6 +103,7 @@ class Adapting:
 
 
 def _allowed() -> set[int]:
+    """Numbers of the CPUs that this process may run on: its affinity, which a machine's own count does not know."""
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 

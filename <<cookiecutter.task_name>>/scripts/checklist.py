@@ -6,7 +6,7 @@ from typing import Annotated
 import _start  # noqa: F401 (first: it finds finetune)
 import typer
 
-from finetune.checklist import command
+from finetune.evidence.checklist import command
 
 
 def main(

@@ -17,7 +17,7 @@ from finetune.console import guarded
 from finetune.data.chat_format import system_text
 from finetune.data.stage import validate
 from finetune.errors import OK
-from finetune.readme import replace_task
+from finetune.evidence.readme import replace_task
 
 ROOT = Path(__file__).resolve().parents[1]
 

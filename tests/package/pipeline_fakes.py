@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from finetune import provenance
-from finetune.checklist import Result, Ticks, evaluate, load_checklist
 from finetune.config.project import Project
 from finetune.data.chat_format import completion_text, system_text
 from finetune.data.stage import convert, validate
 from finetune.errors import OK
 from finetune.evaluation.completions import Completion
+from finetune.evidence.checklist import Result, Ticks, evaluate, load_checklist
 from finetune.evidence.facts import Facts
 from reports import rewrite, row
 

@@ -16,8 +16,9 @@ from finetune.errors import Problems
 from finetune.evaluation.report import read_report
 from finetune.hub.cards import headings, render_card
 from finetune.hub.checks import check_release
-from finetune.hub.markdown import code, fence
+from finetune.hub.filters import fence
 from finetune.hub.plan import KINDS, artefact_files
+from finetune.markdown import code
 from release_tree import QUANTISATIONS, make_release
 from reports import changed
 

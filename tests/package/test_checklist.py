@@ -10,12 +10,13 @@ from collections.abc import Callable
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
-from finetune.checklist import Ticks, command, load_checklist, read_ticks, render, update
 from finetune.config.project import Project
 from finetune.errors import GATE_FAILED, OK
 from finetune.evidence import generation
-from finetune.evidence.findings import one_line
+from finetune.evidence.checklist import Result, Ticks, command, load_checklist, read_ticks, render, update
+from finetune.evidence.findings import failed, one_line
 from finetune.evidence.registry import EVIDENCE
 from pipeline_fakes import decide, with_data
 from repository import ROOT
@@ -62,7 +63,7 @@ def test_the_initial_file_has_no_ticks() -> None:
 def test_the_checklist_itself_needs_the_base_install_only() -> None:
     block = f"import sys; sys.modules.update(dict.fromkeys({(*generation.HEAVY, 'numpy', 'scipy')!r}))"
     run = subprocess.run(
-        [sys.executable, "-c", f"{block}; import finetune.checklist"], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", f"{block}; import finetune.evidence.checklist"], cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 0, run.stderr
 
@@ -135,3 +136,15 @@ def test_foreign_text_stays_on_its_line_and_harmless() -> None:
     text = one_line("bad\n- [x] 7.7 done\r<img src=x> @team `code` " + "x" * 500)
     assert "\n" not in text and "\r" not in text and not set(text) & set("<>`@") and len(text) <= 240
     assert read_ticks(f"  - ✗ {text}") == Ticks()
+
+
+def test_evidence_in_the_list_is_text_and_nothing_else() -> None:
+    """A label, a file name or an error's words can hold a picture, a link or a mention."""
+    checklist = load_checklist()
+    item = next(item for item in checklist.items() if item.kind == "auto")
+    hostile = failed("![x](https://evil.example/x.png) [a](javascript:b) *c* #1 www.evil.example")
+    list_of_one = render(checklist, {item.id: Result(item.id, item.kind, hostile, None)})
+    tokens = [inner for token in MarkdownIt().parse(list_of_one) for inner in token.children or [token]]
+    assert not {"image", "link_open", "em_open"} & {token.type for token in tokens}
+    shown = "".join(token.content for token in tokens if token.type == "text").replace("\u200b", "")
+    assert "![x](https://evil.example/x.png) [a](javascript:b) *c* #1 www.evil.example" in shown

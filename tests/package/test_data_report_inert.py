@@ -13,10 +13,10 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from data_reports import counts, pair, problem, report
-from finetune.data.report.facts import visible
-from finetune.data.report.markdown import cell, render_markdown
+from finetune.data.report.markdown import render_markdown
 from finetune.data.report.page import render_html
 from finetune.data.report.schema import DataReport
+from finetune.markdown import one_line, plain
 from hostile_report import HOSTILE, SKULL, hostile, reports
 
 SECTIONS = {"What is wrong", "Distribution", "Lengths in characters", "Duplicates and groups", "Languages", "Checks",
@@ -125,12 +125,12 @@ def test_a_hostile_text_in_every_place_at_once_is_inert(text: str):
 @given(hostile)
 def test_a_name_in_a_table_reads_as_it_is(text: str):
     """Escaped, yet whole: what a reader sees is the name, with what cannot be printed spelled out."""
-    rows = [t for t in MarkdownIt("commonmark").enable("table").parse(f"| a |\n| --- |\n| x{cell(text)}x |\n")]
+    rows = [t for t in MarkdownIt("commonmark").enable("table").parse(f"| a |\n| --- |\n| x{plain(text)}x |\n")]
     (seen,) = [t for t in rows if t.type == "inline"][1:]
     read = "".join(part.content for part in seen.children or ()).replace("\u200b", "")
-    assert read == f"x{visible(text)}x".replace("\u200b", "")
+    assert read == f"x{one_line(text).strip()}x".replace("\u200b", "")
 
 
 @given(st.text(alphabet="@#<>&|`*_[]()!~\\:/.whtp$+ab"))
 def test_signs_of_markup_leave_nothing_to_act_on(text: str):
-    assert_inert_markdown(f"| a |\n| --- |\n| {cell(text)} |\n")
+    assert_inert_markdown(f"| a |\n| --- |\n| {plain(text)} |\n")

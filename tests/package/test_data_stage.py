@@ -15,7 +15,8 @@ from conftest import raw_rows
 from finetune.data import stage
 from finetune.data.balance import class_weights
 from finetune.errors import BAD_INPUT, OK, BadInput
-from finetune.provenance import is_current, read_manifest, sha256
+from finetune.provenance import read_manifest, sha256
+from finetune.sealed import is_current
 from repository import ROOT
 
 

@@ -8,12 +8,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from finetune.checklist import update
+from conftest import raw_rows
 from finetune.config.project import Project
+from finetune.data.splits import allowance
 from finetune.data.stage import validate
 from finetune.errors import OK, GateFailed
 from finetune.evidence import generation
+from finetune.evidence.checklist import update
 from finetune.evidence.facts import Facts
+from finetune.evidence.registry import EVIDENCE
+from finetune.provenance import read_manifest, write_json
 from pipeline_fakes import (
     Oracle,
     decide,
@@ -287,3 +291,26 @@ def test_scripts_must_start_without_the_extras(tmp_path: Path) -> None:
     (scripts / "heavy.py").write_text("import torch\n", encoding="utf-8")
     finding = generation.scripts_run(Facts(tmp_path))
     assert finding.status == "failed" and "heavy.py ModuleNotFoundError" in finding.text
+
+
+def test_splits_are_judged_as_step_01_judges_them(make_project: MakeProject) -> None:
+    """One tolerance: what step 01 calls chance is no fault here, and groups stay whole, however large."""
+    project = with_data(make_project(rows=raw_rows("classification", 400)))
+    manifest = read_manifest(project.paths.data_manifest)
+    assert manifest is not None
+    found = Facts(project.paths.root)
+    splits = project.benchmark.splits
+    spare = allowance(splits.train, 400)
+    chance = {"train": int(400 * (splits.train - spare)) + 1}
+    chance["valid"] = (400 - chance["train"]) // 2
+    chance["test"] = 400 - chance["train"] - chance["valid"]
+    three = 3 * (splits.train * (1 - splits.train) / 400) ** 0.5
+    assert splits.train - chance["train"] / 400 > three, "further than three deviations, nearer than three and a half"
+    for rows, grouped, status in (
+        (chance, 0, "done"), ({"train": 399, "valid": 1, "test": 0}, 0, "failed"),
+        ({"train": 399, "valid": 1, "test": 0}, 7, "done"),
+    ):  # fmt: skip
+        write_json(project.paths.data_manifest, {**manifest, "facts": {**manifest["facts"], "rows": rows}})
+        facts = Facts(project.paths.root)
+        facts.__dict__["data_report"] = {**found.data_report, "groups": {"rows": grouped, "distinct": grouped}}
+        assert EVIDENCE["splits"](facts).status == status

@@ -167,7 +167,7 @@ def test_ten_sparse_gigabytes_are_refused_unread(run: EvaluatedRun, monkeypatch:
     with open(file, "r+b") as opened:
         opened.truncate(10 << 30)
     read: list[str] = []
-    monkeypatch.setattr("finetune.github.train.adapter_folder.sha256", lambda path: read.append(path.name) or "")
+    monkeypatch.setattr("finetune.provenance.sha256", lambda path: read.append(path.name) or "")
     damaged(run, "adapter/adapter_model.safetensors has 10,737,418,240 bytes")
     assert file.name not in read
     edit_run(run, lambda told: told["files"]["adapter/adapter_model.safetensors"].update(bytes=10 << 30))
@@ -381,8 +381,9 @@ def test_an_expired_adapter_is_told_as_such_and_a_living_one_goes_first(actions:
     assert find() == Evaluated(3, 1003, "2026-11-04T00:00:00Z", False)
 
 
-def test_a_release_whose_tag_is_on_main_counts(actions: Actions, find: Any) -> None:
-    actions.add(5, path=".github/workflows/release.yml@refs/tags/v1.2.0", event="push", branch="v1.2.0")
+@pytest.mark.parametrize("tag", ["v1.2.0", "v1.2.0-rc.1", "v2.0.0-alpha.beta-7"])
+def test_a_release_whose_tag_is_on_main_counts(actions: Actions, find: Any, tag: str) -> None:
+    actions.add(5, path=f".github/workflows/release.yml@refs/tags/{tag}", event="push", branch=tag)
     assert find().run_id == 5
 
 
@@ -398,6 +399,8 @@ def test_a_release_whose_tag_is_on_main_counts(actions: Actions, find: Any) -> N
         {"path": ".github/workflows/release.yml"},
         {"path": ".github/workflows/release.yml", "event": "push", "branch": "main"},
         {"path": ".github/workflows/release.yml", "event": "push", "branch": "v1"},
+        {"path": ".github/workflows/release.yml", "event": "push", "branch": "v1.2.0-rc..1"},
+        {"path": ".github/workflows/release.yml", "event": "push", "branch": "v1.2.0-rc.1/x"},
         {"path": ".github/workflows/release.yml", "event": "push", "branch": "v1.2.0", "sha": "d" * 40},
         {"path": ".github/workflows/release.yml", "event": "push", "branch": "v1.2.0", "sha": "../../x"},
         {"name": f"adapter-{FINGERPRINT} "},

@@ -13,7 +13,7 @@ from markdown_it import MarkdownIt
 
 from finetune.github.client import api
 from finetune.github.client.comments import marker_line, upsert
-from finetune.github.markdown import code, fenced, plain, table
+from finetune.markdown import code, fenced, plain, table
 from github_fake import TOKEN, Answer, GitHubFake, Request, comment, comment_routes
 
 LINK = "https://github.com/acme/demo/actions/runs/55"

@@ -125,6 +125,14 @@ def test_code_that_differs_is_listed_and_caches_are_not(checkouts):
     assert code_changes(base, base) == []
 
 
+@pytest.mark.parametrize("name", ["tests/test_task.py", "Makefile", "pyproject.toml", "configs/accelerate/a.yaml"])
+def test_whatever_codeowners_names_as_code_is_listed(checkouts, name):
+    base, head = checkouts
+    (head / name).parent.mkdir(parents=True, exist_ok=True)
+    (head / name).write_text("x", encoding="utf-8")
+    assert name in code_changes(base, head)
+
+
 def test_no_link_is_followed(checkouts, tmp_path):
     base, head = checkouts
     (tmp_path / "outside").mkdir()

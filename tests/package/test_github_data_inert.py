@@ -51,7 +51,7 @@ from finetune.github.data_pr.schema import (
     Tally,
     TestSet,
 )
-from finetune.github.markdown import BYTES, CHARACTERS
+from finetune.markdown import BYTES, CHARACTERS
 from finetune.provenance import write_json
 from github_fake import GitHubFake, comment_routes
 from hostile_report import HOSTILE, REPORT_PARTS, SKULL, hostile, maybe, n, problem_lists, reports, some

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from finetune import html_page
 from finetune.config.project import Project, load_project
 from finetune.errors import BadInput
-from finetune.github.train.fingerprint import CODE, fingerprint, is_code, training_fingerprint
+from finetune.github.train.fingerprint import fingerprint, training_fingerprint
+from finetune.inventory import STEP_FOLDERS, is_step_code
 from finetune.training.adapter import run_inputs
 from finetune.training.base_model import BaseModel
 from git_repository import GitRepository
@@ -28,7 +29,7 @@ from repository import ROOT
 
 Make = Callable[..., Project]
 CHECKED = [
-    *(f"finetune/{part}/deep/module.py" for part in CODE), "finetune/paths.py", "scripts/03_train.py",
+    *(f"finetune/{part}/deep/module.py" for part in STEP_FOLDERS), "finetune/paths.py", "scripts/03_train.py",
     "finetune/evaluation/templates/report.html.j2", "constraints.txt", "data/raw/rows.jsonl",
 ]  # fmt: skip
 IGNORED = [
@@ -285,4 +286,4 @@ def test_every_template_that_the_code_loads_is_code_too():
     files = [file for folder in folders for file in folder.iterdir() if file.is_file()]
     assert len(files) >= 3
     for file in files:
-        assert is_code(file.relative_to(root).as_posix()), file
+        assert is_step_code(file.relative_to(root).as_posix()), file

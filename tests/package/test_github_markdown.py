@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from finetune.github.markdown import code, fenced, limited, plain, split_sections, table
+from finetune.markdown import code, fenced, limited, plain, split_sections, table
 
 LINK = "https://github.com/acme/demo/actions/runs/55"
 PARSER = MarkdownIt("gfm-like", {"linkify": False, "html": True})

@@ -57,6 +57,15 @@ class TestPolicy:
             ("scripts/new.py", "code", "added"),
         ]  # fmt: skip
 
+    @pytest.mark.parametrize("path", ["tests/test_task.py", "Makefile", "pyproject.toml"])
+    def test_whatever_codeowners_names_as_code_is_named(self, work: Workspace, path: str):
+        """CODEOWNERS promises it: a target of make or a test that is weakened decides about the model too."""
+        assert self.changes(work, work.changed(**{path: "other\n"})) == [(path, "code", "added")]
+
+    def test_a_recipe_in_a_file_of_its_own_is_named(self, work: Workspace):
+        sha = work.changed(**{"configs/accelerate/other.yaml": "num_processes: 9\n"})
+        assert self.changes(work, sha) == [("configs/accelerate/other.yaml", "training", "added")]
+
     def test_a_long_list_is_cut_and_counted(self, work: Workspace):
         sha = work.changed(**{f"finetune/data/m{number}.py": "x" for number in range(33)})
         found = self.changes(work, sha)

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from config_files import Make
-from finetune.checklist import evaluate as decide
-from finetune.checklist import load_checklist, read_ticks
 from finetune.console import run
 from finetune.errors import BAD_INPUT, BadInput, FinetuneError, Problems
 from finetune.evaluation.advice import advise
+from finetune.evidence.checklist import evaluate as decide
+from finetune.evidence.checklist import load_checklist, read_ticks
 from finetune.evidence.facts import Facts
 from finetune.hints import for_smoke
 from repository import ROOT

@@ -17,7 +17,6 @@ from finetune.provenance import (
     digest,
     environment,
     git_commit,
-    is_current,
     read_manifest,
     sha256,
     tree_digest,
@@ -26,6 +25,7 @@ from finetune.provenance import (
     write_text,
     write_yaml,
 )
+from finetune.sealed import is_current
 
 # Files
 

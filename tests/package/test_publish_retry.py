@@ -9,8 +9,8 @@ import pytest
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
+from finetune import hub_retry as retry
 from finetune.errors import FinetuneError, StorageFault
-from finetune.hub import retry
 from finetune.hub.credentials import StaticToken, find_credentials
 from finetune.retry import Policy
 

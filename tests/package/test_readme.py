@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import yaml
 
-from finetune.checklist import update
 from finetune.config.project import load_project
+from finetune.evidence.checklist import update
 from finetune.evidence.facts import Facts
+from finetune.evidence.readme import task_table
 from finetune.evidence.registry import EVIDENCE
-from finetune.readme import task_table
 
 EMPTY = "# x\n\n<!-- task:start {} -->\nold\n<!-- task:end -->\n\nscripts/03_train.py small-task mine\n"
 

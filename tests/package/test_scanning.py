@@ -22,6 +22,7 @@ from finetune.data.scan import survey, workers
 from finetune.data.scan.chunks import CHUNK_BYTES, cut
 from finetune.data.scan.scanning import ChunkScanner
 from finetune.errors import OK, StorageFault
+from finetune.threads import Threads
 from repository import ROOT
 
 PLAIN = [
@@ -154,7 +155,24 @@ def test_several_processes_and_many_chunks_find_and_write_the_same(make_project,
     assert (b"E132" in alone["report"]) is conflicts
     monkeypatch.setattr(survey, "PARALLEL_FROM_BYTES", 0)
     monkeypatch.setattr("finetune.data.scan.chunks.CHUNK_BYTES", 30_000)
+    monkeypatch.setattr(workers, "available", lambda: Threads(2, "the test says so"))
+    ran = forked(monkeypatch)
     assert everything(project) == alone
+    steps = {"scan"} if conflicts else {"scan", "convert_piece", "_input_keys"}
+    assert steps <= ran, "compared with itself: these ran in this process"
+
+
+def forked(monkeypatch) -> set[str]:
+    """Names of the functions that other processes are given from now on."""
+    names: set[str] = set()
+    ordered = workers._ordered
+
+    def watched(pool, cores, function, pieces):
+        names.add(function.__name__)
+        return ordered(pool, cores, function, pieces)
+
+    monkeypatch.setattr(workers, "_ordered", watched)
+    return names
 
 
 def kill_at_three(_: object, piece: int) -> int:

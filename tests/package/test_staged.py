@@ -13,7 +13,8 @@ import pytest
 
 from disk import full_disk, names
 from finetune import provenance
-from finetune.provenance import MANIFEST, is_current, staged, write_manifest
+from finetune.provenance import MANIFEST, staged, write_manifest
+from finetune.sealed import is_current
 from repository import ROOT
 
 

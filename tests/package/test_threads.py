@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from finetune import threads
+from finetune.provenance import environment
 
 
 @pytest.fixture(autouse=True)
@@ -122,3 +123,10 @@ def test_torch_gets_the_number_and_the_user_is_told_once(
         assert "threads=2 (CPUs this process may use)" in capsys.readouterr().err
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_is_recorded_of_the_machine_is_what_the_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One count of CPUs: a container's two, not the sixty-four of its host."""
+    monkeypatch.setattr(threads, "_allowed", lambda: set(range(8)))
+    monkeypatch.setattr(threads, "_quota", lambda: 2.5)
+    assert environment()["cpus"] == threads.available().count == 2

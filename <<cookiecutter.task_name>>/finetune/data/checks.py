@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from finetune.data.scan.near_search import Near
 from finetune.data.scan.scanning import SALT_ROWS
 from finetune.data.scan.survey import Survey
-from finetune.data.splits import SPLITS, allowance, find_salt
+from finetune.data.splits import SPLITS, far_off, find_salt
 from finetune.data.text_rules import shown
 from finetune.data.tokens.committed_tokenizer import REFRESH, committed_fault
 
@@ -159,10 +159,8 @@ class Checks:
     def uneven(self) -> Iterator[tuple[str, str, float, float]]:
         """(class, split, share, target) where a class's share lies further from the target than chance explains."""
         for name, count in self.totals().items():
-            for split in SPLITS:
-                share, target = self.classes[split][name] / count if count else 0.0, getattr(self._splits, split)
-                if count and abs(share - target) > allowance(target, count):
-                    yield name, split, share, target
+            rows = {split: self.classes[split][name] for split in SPLITS}
+            yield from ((name, *off) for off in (far_off(rows, self._splits) if count else ()))
 
     def totals(self) -> dict[str, int]:
         """Rows per class over all splits, in the order of the task definition."""

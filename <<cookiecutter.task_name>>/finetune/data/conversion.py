@@ -16,9 +16,9 @@ from finetune.data.chat_format import completion_text, parse_completion, system_
 from finetune.data.identities import default_id
 from finetune.data.plan import FilePlan, Plan
 from finetune.data.records import Layout, LineReader
+from finetune.data.scan import survey
 from finetune.data.scan.chunks import Chunk, cut
 from finetune.data.scan.screens import TypedLines
-from finetune.data.scan.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
 from finetune.data.scan.workers import workers
 from finetune.data.splits import SPLITS, Assignment, key_of_split
 from finetune.data.text_rules import input_digest, normalise_all
@@ -107,9 +107,10 @@ def write_splits(
     chunks = cut(files)
     size = sum(chunk.size for chunk in chunks)
     written = dict.fromkeys(SPLITS, 0)
-    with workers(lambda: Converter(project), size >= PARALLEL_FROM_BYTES) as run:
+    with workers(lambda: Converter(project), size >= survey.PARALLEL_FROM_BYTES) as run:
         results = run(convert_piece, _pieces(chunks, plan))
-        for texts in progress(results, "chat records", total=len(chunks)) if size >= PROGRESS_FROM_BYTES else results:
+        shown = size >= survey.PROGRESS_FROM_BYTES
+        for texts in progress(results, "chat records", total=len(chunks)) if shown else results:
             for split, text in zip(SPLITS, texts, strict=True):
                 outputs[split].write(text)
                 written[split] += text.count(b"\n")

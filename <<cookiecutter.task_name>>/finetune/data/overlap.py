@@ -11,8 +11,8 @@ import msgspec
 
 from finetune.console import progress
 from finetune.data.chat_format import ChatRecord
+from finetune.data.scan import survey
 from finetune.data.scan.chunks import Chunk, cut
-from finetune.data.scan.survey import PARALLEL_FROM_BYTES, PROGRESS_FROM_BYTES
 from finetune.data.scan.workers import workers
 from finetune.data.splits import SPLITS
 from finetune.data.text_rules import input_key, normalise_all
@@ -38,9 +38,9 @@ def _are_apart(files: Mapping[str, Path]) -> bool:
     mine: set[int] = set()
     split = ""
     size = sum(chunk.size for chunk in chunks)
-    with workers(lambda: None, size >= PARALLEL_FROM_BYTES) as run:
+    with workers(lambda: None, size >= survey.PARALLEL_FROM_BYTES) as run:
         found = run(_input_keys, chunks)
-        found = progress(found, "last look", total=len(chunks)) if size >= PROGRESS_FROM_BYTES else found
+        found = progress(found, "last look", total=len(chunks)) if size >= survey.PROGRESS_FROM_BYTES else found
         for chunk, keys in zip(chunks, found, strict=True):
             if chunk.name != split:
                 known |= mine

@@ -78,6 +78,16 @@ def allowance(target: float, rows: int) -> float:
     return max(0.05, 3.5 * (target * (1 - target) / max(rows, 1)) ** 0.5)
 
 
+def far_off(rows: Mapping[str, int], splits: Splits) -> list[tuple[str, float, float]]:
+    """(split, share, target) of the shares of `rows` that lie further from their target than chance explains.
+
+    Not for rows of groups: groups stay whole, however large, and their shares are no draw of single rows.
+    """
+    total = sum(rows.values())
+    shares = [(split, rows[split] / max(total, 1), getattr(splits, split)) for split in SPLITS]
+    return [(split, share, target) for split, share, target in shares if abs(share - target) > allowance(target, total)]
+
+
 def find_salt(keys: Mapping[bytes, Iterable[str]], classes: Iterable[str], splits: Splits) -> str | None:
     """A salt under which every class lies in every split, or None when none was found.
 

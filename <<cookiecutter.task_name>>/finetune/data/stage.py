@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import report_problems, say, table
 from finetune.data.balance import class_weights, oversample
@@ -67,7 +67,7 @@ def convert(project: Project, force: bool = False) -> int:
     """
     raw = _open_raw(project)
     inputs = _digests(project, raw)
-    if not force and not raw.problems.error_count and provenance.is_current(project.paths.data_manifest, inputs):
+    if not force and not raw.problems.error_count and sealed.is_current(project.paths.data_manifest, inputs):
         say("data/chat_format is up to date")
         return OK
     plan = None if raw.problems.error_count else read_plan(project, _plan_inputs(project, inputs))
@@ -129,7 +129,7 @@ def _plan_inputs(project: Project, inputs: dict[str, str]) -> dict[str, str]:
 
 
 def data_inputs(project: Project) -> dict[str, str]:
-    """Digests of everything the converted data depends on; compare with the manifest by provenance.is_current.
+    """Digests of everything the converted data depends on; compare with the manifest by sealed.is_current.
 
     Raises BadInput when data/raw cannot be read at all.
     """
@@ -152,7 +152,7 @@ def require_current(project: Project) -> dict[str, Any]:
     changed = [_MADE_FROM.get(name, name) for name in {**now, **before} if now.get(name) != before.get(name)]
     if changed:
         raise FinetuneError(f"the converted data is older than {' and '.join(changed)}", redo, "E416")
-    if found := provenance.faults(project.paths.data_manifest):
+    if found := sealed.faults(project.paths.data_manifest):
         raise FinetuneError(f"the converted data was changed: {'; '.join(found)}", redo, "E416")
     return manifest
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.project import Project
-from finetune.config.training import TrainingConfig
 from finetune.console import resolved
 from finetune.errors import FinetuneError
 from finetune.evaluation.completions import Backend, Completion, Message
@@ -143,22 +142,10 @@ def _require_whole_merged(project: Project) -> None:
         raise FinetuneError(f"{shown} cannot be loaded: {'; '.join(found)}", fix, "E315")
 
 
-def _quantization(training: TrainingConfig, dtype: Any) -> dict[str, Any] | None:
-    """BitsAndBytesConfig arguments with which the base is loaded; None for plain LoRA."""
-    if training.method != "qlora":
-        return None
-    return {
-        "load_in_4bit": True,
-        "bnb_4bit_quant_type": training.quantization.type,
-        "bnb_4bit_use_double_quant": training.quantization.double_quant,
-        "bnb_4bit_compute_dtype": dtype,
-    }
-
-
 def _load(
     base: BaseModel | None, model_dir: Path | None, adapter_dir: Path | None, project: Project
 ) -> tuple[Any, Any]:
-    from finetune.training.base_model import load_tokenizer, load_weights, quiet, resolve_device
+    from finetune.training.base_model import load_tokenizer, load_weights, quantisation, quiet, resolve_device
 
     quiet()
     training = project.training
@@ -174,7 +161,7 @@ def _load(
         return model.to(device).eval(), tokenizer
     if base is None:
         raise ValueError("TransformersBackend needs a base model or a merged model's folder")
-    model = load_weights(base, dtype=dtype, device=device, quantization=_quantization(training, dtype))
+    model = load_weights(base, dtype=dtype, device=device, quantization=quantisation(training, dtype))
     if adapter_dir is not None:
         from peft import PeftModel
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from finetune.evaluation.gate import LIMITED, PASSED
 from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport, GateRow
+from finetune.markdown import CHARACTERS, fenced, folded, one_line, plain, table
 
 CLASSES = 60
 """Rows of the per-class table; the weakest come first, the HTML has all."""
 ERRORS = 10
-LIMIT = 60_000
-"""Characters; GitHub refuses comments above 65,536."""
 
 
 def render_markdown(report: EvaluationReport) -> str:
-    """Markdown of a report as `build_report` makes it, at most LIMIT characters."""
+    """Markdown of a report, at most CHARACTERS characters."""
     sections = [
         [f"## {_headline(report)}", "", _summary(report)],
         _gates(report),
@@ -30,7 +28,7 @@ def render_markdown(report: EvaluationReport) -> str:
     ]
     lines: list[str] = []
     for number, section in enumerate(sections):
-        if section and sum(map(len, [*lines, *section])) + len(lines) + len(section) > LIMIT:
+        if section and sum(map(len, [*lines, *section])) + len(lines) + len(section) > CHARACTERS:
             lines += ["", f"_{len(sections) - number} further sections are in evaluation_report.html._"]
             break
         if section:
@@ -162,7 +160,7 @@ def _errors(report: EvaluationReport) -> list[str]:
         f"expected  {one_line(row.expected)}\nanswer    {one_line(row.answer)}"
         for row in worst
     )
-    return _folded(f"Worst {len(worst)} of {report.errors.errors} errors", fenced(text))
+    return _folded(f"Worst {len(worst)} of {report.errors.errors} errors", fenced(text).split("\n"))
 
 
 def _provenance(report: EvaluationReport) -> list[str]:
@@ -178,35 +176,7 @@ def _provenance(report: EvaluationReport) -> list[str]:
 
 
 def _folded(title: str, lines: Iterable[str]) -> list[str]:
-    return ["<details>", f"<summary>{plain(title)}</summary>", "", *lines, "", "</details>"]
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    """Rows of a GitHub table; the cells must be safe already."""
-    return [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}", *(f"| {' | '.join(row)} |" for row in rows)]
-
-
-def fenced(text: str) -> list[str]:
-    """A code block whose fence is longer than any run of backticks inside, so that no text can end it."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return [f"{fence}text", *text.split("\n"), fence]
-
-
-def plain(text: object) -> str:
-    """`text` on one line with nothing that Markdown or GitHub acts on: markup, HTML, mentions, issue links, URLs."""
-    # GitHub looks for mentions, issues and addresses after the entities are decoded: only a sign between parts them.
-    linking = r"(?i)[@#]|:(?=//)|www(?=\.)|\bGH(?=-\d)"
-    parted = re.sub(linking, lambda match: match[0] + "\u200b", one_line(text).strip())
-    # An underscore inside a word is no markup, and metric names stay readable. Lists and underlines begin a line.
-    acting = r"[&<>@#`*\[\]|\\~!$]|(?<![^\W_])_|_(?![^\W_])|^[-+](?!\S)|^[-=:](?=[-=: ]*$)"
-    escaped = re.sub(acting, lambda match: f"&#{ord(match[0])};", parted)
-    return re.sub(r"^(\d{1,9})([.)])(?!\S)", lambda match: f"{match[1]}&#{ord(match[2])};", escaped)
-
-
-def one_line(text: object) -> str:
-    """`text` with control characters, line separators and direction overrides spelled out."""
-    return "".join(c if c.isprintable() else {"\n": "⏎", "\t": " "}.get(c, f"\\u{ord(c):04x}") for c in str(text))
+    return folded(plain(title), "\n".join(lines)).split("\n")
 
 
 def number(value: object, digits: int = 3) -> str:

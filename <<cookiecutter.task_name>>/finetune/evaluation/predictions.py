@@ -21,7 +21,8 @@ from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, artefact_path, open_backend
 from finetune.evaluation.completions import Backend
 from finetune.evaluation.metrics import Prediction, Scores, score
-from finetune.provenance import digest, is_current, read_manifest, sha256, tree_digest, write_manifest, write_text
+from finetune.provenance import digest, read_manifest, sha256, tree_digest, write_manifest, write_text
+from finetune.sealed import is_current
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,19 @@
-"""Words of any language for the overlap metrics; Chinese and Japanese have no spaces, so each character is a token."""
+"""How much two texts have in common, word by word, for the overlap metrics."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
-_CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_TOKEN = re.compile(f"[{_CJK}]|[^\\W{_CJK}]+")
+from finetune.words import split_words
+
 _ARTICLES = frozenset(("a", "an", "the"))
 
 
 def tokens(text: str) -> list[str]:
-    """Lower-case words without punctuation; every Han and kana character alone. NFKC first (full-width forms)."""
-    return _TOKEN.findall(unicodedata.normalize("NFKC", text).lower())
+    """Lower-case words, see finetune.words. NFKC first (full-width forms)."""
+    return split_words(unicodedata.normalize("NFKC", text).lower())
 
 
 def token_f1(predicted: str, reference: str) -> float:

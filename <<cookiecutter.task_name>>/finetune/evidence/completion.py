@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, Status, done, failed, not_yet
 from finetune.evidence.registry import evidence
+from finetune.versions import parse_version
 
 RECORDED = ("data", "config", "metrics", "artefacts")
 """What an iteration keeps, so that versions can be compared."""
-_VERSION = re.compile(r"v?[0-9][0-9A-Za-z.+-]{0,63}")
 
 
 def _summed(facts: Facts, items: list[str], what: str) -> Finding:
@@ -51,9 +50,10 @@ def archived(facts: Facts) -> Finding:
     version = facts.task.released_version
     if not version:
         return not_yet("nothing released yet (task_definition.yaml: released_version)")
-    if not _VERSION.fullmatch(version):
+    parsed = parse_version(version.removeprefix("v"))
+    if parsed is None:
         return failed(f"released_version {version} is no version (task_definition.yaml)")
-    tag = f"v{version.removeprefix('v')}"
+    tag = parsed.tag
     if not any(name == f"{tag}.yaml" for name, _ in facts.iterations):
         return not_yet(f"no iterations/{tag}.yaml: merge the pull request of the release")
     command = ["git", "-C", str(facts.root), "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}"]

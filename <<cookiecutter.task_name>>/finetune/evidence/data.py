@@ -10,7 +10,7 @@ import msgspec
 
 from finetune.data.chat_format import system_text
 from finetune.data.overlap import check_overlap
-from finetune.data.splits import SPLITS
+from finetune.data.splits import SPLITS, far_off
 from finetune.errors import Problems
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
@@ -222,17 +222,15 @@ def splits(facts: Facts) -> Finding:
         return facts.data_problem
     rows, wanted = facts.data_manifest["facts"]["rows"], facts.benchmark.splits
     total = sum(rows.values())
-    parts, off = [], []
-    for split in SPLITS:
-        share, target = rows[split] / max(total, 1), getattr(wanted, split)
-        # A hash draws each row by itself: three standard deviations of a binomial share, at least five points.
-        tolerance = max(0.05, 3 * (target * (1 - target) / max(total, 1)) ** 0.5)
-        parts.append(f"{split} {share:.0%}")
-        if abs(share - target) > tolerance:
-            off.append(f"{split} {share:.1%} instead of {target:.1%}")
-    if off:
-        return failed(f"{', '.join(off)}: rows of one group or input stay together, choose another splits.salt")
-    return done(f"{', '.join(parts)} by stable hash (manifest.json)")
+    parts = ", ".join(f"{split} {rows[split] / max(total, 1):.0%}" for split in SPLITS)
+    if off := far_off(rows, wanted):
+        if facts.data_report_problem:
+            return facts.data_report_problem
+        if grouped := facts.data_report["groups"]["rows"]:
+            return done(f"{parts} by stable hash, {grouped} rows in groups that stay whole (manifest.json)")
+        listed = ", ".join(f"{split} {share:.1%} instead of {target:.1%}" for split, share, target in off)
+        return failed(f"{listed}: rows of one input stay together, choose another splits.salt")
+    return done(f"{parts} by stable hash (manifest.json)")
 
 
 def _file(facts: Facts, path: Path) -> Finding:

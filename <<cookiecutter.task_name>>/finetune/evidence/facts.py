@@ -19,12 +19,12 @@ from finetune.evaluation.report import read_report
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evidence.findings import Finding, failed, not_yet
 from finetune.evidence.values import first_difference, version_key
+from finetune.inventory import NOT_TRAINED
 from finetune.paths import Paths
-from finetune.provenance import MANIFEST, digest, is_current, read_manifest, sha256, tree_digest
+from finetune.provenance import MANIFEST, digest, read_manifest, sha256, tree_digest
+from finetune.sealed import is_current
 
 Row = dict[str, Any]
-_NOT_IN_THE_ADAPTER = ("checks", "logging_steps", "checkpoints")
-"""Sections of training_config.yaml that do not change what is learnt (as in training/trainer.py)."""
 
 
 class Facts:
@@ -177,8 +177,8 @@ class Facts:
         for split, path in (("train", self.paths.train), ("valid", self.paths.valid)):
             if manifest["inputs"].get(split) != self.sha256(path):
                 return not_yet(f"the adapter was trained on another {self.name(path)}: run scripts/03_train.py again")
-        trained = {k: v for k, v in manifest["facts"]["config"].items() if k not in _NOT_IN_THE_ADAPTER}
-        today = self.training.model_dump(mode="json", exclude=set(_NOT_IN_THE_ADAPTER))
+        trained = {k: v for k, v in manifest["facts"]["config"].items() if k not in NOT_TRAINED}
+        today = self.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
         if key := first_difference(trained, today):
             return not_yet(f"{key} changed since the adapter was trained: run scripts/03_train.py again")
         return None

@@ -32,7 +32,7 @@ def failed(text: str) -> Finding:
 
 
 def one_line(text: str) -> str:
-    """`text` fit for a list item: printable, no line break, no HTML or Markdown that a reader's browser would obey."""
+    """`text` as one short printable line for a terminal; what writes it into Markdown makes it inert there."""
     plain = "".join(c if c.isprintable() else " " for c in text)
     plain = " ".join(plain.split()).replace("<", "‹").replace(">", "›").replace("`", "'").replace("@", "＠")
     return plain if len(plain) <= MAX_TEXT else plain[: MAX_TEXT - 1] + "…"

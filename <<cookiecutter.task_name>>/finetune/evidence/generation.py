@@ -11,8 +11,8 @@ import yaml
 
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
+from finetune.evidence.readme import replace_task
 from finetune.evidence.registry import evidence
-from finetune.readme import replace_task
 
 RENDERED = ("README.md", "pyproject.toml", "LICENSE", "task_definition.yaml", "configs/training_config.yaml")
 """Files the generator fills in from the answers."""
@@ -57,7 +57,7 @@ def generated(facts: Facts) -> Finding:
 
 @evidence
 def folders(facts: Facts) -> Finding:
-    listed = yaml.safe_load((Path(__file__).parent.parent / "checklist.yaml").read_text(encoding="utf-8"))["files"]
+    listed = yaml.safe_load(Path(__file__).with_name("checklist.yaml").read_text(encoding="utf-8"))["files"]
     missing = [name for name in listed if not (facts.root / name).exists()]
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""

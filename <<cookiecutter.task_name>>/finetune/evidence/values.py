@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
+
+from finetune.versions import parse_tag
 
 
 def number(value: object) -> float | None:
@@ -24,6 +25,7 @@ def first_difference(before: Any, now: Any, key: str = "") -> str | None:
     return None if before == now else key
 
 
-def version_key(name: str) -> list[tuple[int, str]]:
-    """Sorts v1.10.0 after v1.9.0."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"[.v-]+", name) if part]
+def version_key(name: str) -> tuple[object, ...]:
+    """Sorts names of tags by their versions, v1.10.0 after v1.9.0 after v1.9.0-rc.1; other names come before them."""
+    version = parse_tag(name)
+    return (True, version.order) if version else (False, name)

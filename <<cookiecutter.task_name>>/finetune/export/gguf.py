@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.child_process import import_paths
 from finetune.config.benchmark import FLOATS, SIZES
 from finetune.config.project import Project
@@ -65,7 +65,7 @@ def convert(project: Project, force: bool = False) -> int:
     quantisations = project.benchmark.quantisations
     inputs = _inputs(project, source)
     manifest = paths.gguf / provenance.MANIFEST
-    if not force and provenance.is_current(manifest, inputs):
+    if not force and sealed.is_current(manifest, inputs):
         say(f"{paths.relative(paths.gguf)} is up to date")
         return OK
     paths.gguf.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ def _make_files(project: Project, source: _Source) -> dict[str, Any]:
 
 
 def _is_made(project: Project, source: _Source, record: str, path: Path) -> bool:
-    return path.is_file() and provenance.is_current(_records(project) / f"{record}.json", _made_from(source, record))
+    return path.is_file() and sealed.is_current(_records(project) / f"{record}.json", _made_from(source, record))
 
 
 def _made_from(source: _Source, record: str) -> dict[str, str]:

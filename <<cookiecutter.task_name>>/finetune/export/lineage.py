@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.export.merge import merge_inputs
@@ -36,7 +36,7 @@ def require_merged(project: Project) -> dict[str, Any]:
     if manifest is None:
         raise FinetuneError(f"no merged model in {shown}", f"{redo} first", "E504")
     refuse_code(folder, shown)
-    if faults := provenance.faults(folder / provenance.MANIFEST):
+    if faults := sealed.faults(folder / provenance.MANIFEST):
         raise FinetuneError(f"{shown} is not as the merge left it: {'; '.join(faults)}", f"{redo} --force", "E505")
     base = resolve_base(project)  # last: it may have to be downloaded
     require_adapter(project, base)
@@ -53,7 +53,7 @@ def require_gguf(project: Project, inputs: dict[str, str]) -> None:
         raise FinetuneError(f"no finished GGUF files in {shown}", f"{redo} first", "E316")
     _require_same(shown, manifest["inputs"], inputs, redo, "E312")
     # By size only: each file's bytes are named beside its predictions, and compared before it is published.
-    if faults := provenance.faults(folder / provenance.MANIFEST, hashed=False):
+    if faults := sealed.faults(folder / provenance.MANIFEST, hashed=False):
         raise FinetuneError(f"{shown} is not as it was made: {'; '.join(faults)}", redo, "E316")
 
 

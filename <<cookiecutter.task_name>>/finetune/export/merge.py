@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import progress, resolved, say
 from finetune.errors import OK, ModelFault
@@ -46,7 +46,7 @@ def merge(project: Project, force: bool = False) -> int:
     require_adapter(project, base)
     inputs = merge_inputs(project, base)
     manifest = paths.merged / provenance.MANIFEST
-    if not force and provenance.is_current(manifest, inputs):
+    if not force and sealed.is_current(manifest, inputs):
         say(f"{paths.relative(paths.merged)} is up to date")
         return OK
     require_space(paths.merged.parent, _bytes(base.path, "*.safetensors"), "the merged model")

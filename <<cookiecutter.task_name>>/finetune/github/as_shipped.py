@@ -7,7 +7,7 @@ from pathlib import Path
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
 from finetune.github.client import actions
-from finetune.github.markdown import fenced
+from finetune.markdown import fenced
 from finetune.machinery import Comparison, compare
 
 SHOWN = 50

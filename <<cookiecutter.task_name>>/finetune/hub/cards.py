@@ -17,7 +17,7 @@ import yaml
 from finetune.config.project import Project
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.hub.checks import ADAPTER, MERGED, Measured
-from finetune.hub.markdown import FILTERS
+from finetune.hub.filters import FILTERS
 from finetune.hub.plan import KINDS, PlannedFile, folder_of, repo_of
 from finetune.provenance import MANIFEST, read_manifest
 

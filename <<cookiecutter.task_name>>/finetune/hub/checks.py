@@ -18,7 +18,8 @@ from finetune.evaluation.gate import PASSED
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.export.safety import refuse_code
 from finetune.hub.plan import CARD, KINDS, folder_of
-from finetune.provenance import MANIFEST, digest, is_current, read_manifest, sha256, tree_digest
+from finetune.provenance import MANIFEST, digest, read_manifest, sha256, tree_digest
+from finetune.sealed import deviations, is_current
 
 ADAPTER, MERGED = "adapter", "merged"
 GATE_CODES = frozenset({"E802", "E804"})
@@ -78,12 +79,8 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
     if manifest is None:
         problems.add(shown, "E805", f"no finished {kind}", again + " first")
         return
-    if not is_current(folder / MANIFEST, manifest["inputs"]):
-        problems.add(shown, "E806", "files changed after they were made", again + " again")
     outputs = manifest["outputs"]
-    for name in outputs:
-        if name.startswith("../") or name.startswith("/"):
-            problems.add(f"{shown}/{MANIFEST}", "E806", f"names a file outside the folder: {name}", again + " again")
+    _check_bytes(folder, shown, outputs, again, problems)
     if kind == "gguf":
         wanted = [*_OLLAMA_FILES, *(f"{project.task.task_name}-{q}.gguf" for q in project.benchmark.quantisations)]
         for name in wanted:
@@ -93,10 +90,20 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
         refuse_code(folder, shown)
     except FinetuneError as failure:
         problems.add(shown, "E808", failure.message, again + " again, or choose another base model")
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden and name not in (MANIFEST, CARD) and name not in outputs:
+
+
+def _check_bytes(folder: Path, shown: str, outputs: dict[str, Any], again: str, problems: Problems) -> None:
+    """Hidden files are what a desktop or an editor left behind; they are not published."""
+    found = deviations(folder, outputs, beside=[MANIFEST, CARD])
+    if any(deviation.kind in ("missing", "size", "changed") for deviation in found):
+        problems.add(shown, "E806", "files changed after they were made", again + " again")
+    for name, kind in ((d.name, d.kind) for d in found):
+        if kind == "unsafe":
+            message = f"names a file outside the folder, or of an unsafe name: {ascii(name)[1:-1]}"
+            problems.add(f"{shown}/{MANIFEST}", "E806", message, again + " again")
+        elif kind == "irregular" and name in outputs:
+            problems.add(f"{shown}/{name}", "E806", "a link or device in place of the file", again + " again")
+        elif kind == "flood" or "/." not in f"/{name}":
             problems.add(f"{shown}/{name}", "E818", "the manifest does not know this file", "remove it, or " + again)
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from finetune.errors import FinetuneError
-from finetune.hub.retry import describe, given_up, is_transient, retrying, status_of
+from finetune.hub_retry import describe, given_up, is_transient, retrying, status_of
 
 
 class Credentials(Protocol):

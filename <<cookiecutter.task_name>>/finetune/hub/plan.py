@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,12 +13,12 @@ from typing import Any
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.provenance import MANIFEST, digest, read_manifest, sha256
+from finetune.versions import parse_version
 
 KINDS = ("adapter", "gguf", "merged")
 """The three repositories, in the order in which they are committed and tagged."""
 
 CARD = "README.md"
-_VERSION = re.compile(r"v?((?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?)")
 
 
 @dataclass(frozen=True)
@@ -101,10 +100,10 @@ def resolve_version(project: Project, asked: str | None, dry_run: bool) -> str:
     if not value:
         fix = "pass --version 1.0.0 (make upload FLAGS='--version 1.0.0')"
         raise FinetuneError("no version to publish", fix, "E817")
-    found = _VERSION.fullmatch(value)
-    if not found:
+    version = parse_version(value.removeprefix("v"))
+    if version is None:
         raise FinetuneError(f"{value[:40]!r} is no version", "write it as 1.2.3", "E817")
-    return found[1]
+    return version.text
 
 
 def folder_of(project: Project, kind: str) -> Path:

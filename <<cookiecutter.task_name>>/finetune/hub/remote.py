@@ -11,7 +11,7 @@ from finetune.console import say
 from finetune.errors import FinetuneError, StorageFault
 from finetune.hub.credentials import Credentials
 from finetune.hub.plan import PlannedFile, RepoPlan
-from finetune.hub.retry import (
+from finetune.hub_retry import (
     PRECONDITION_FAILED,
     TRANSIENT,
     describe,

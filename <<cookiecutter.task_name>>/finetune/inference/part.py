@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.errors import FinetuneError
 
 Inputs = Mapping[str, str]
@@ -37,9 +37,9 @@ class Part:
     def is_done(self, inputs: Inputs) -> bool:
         """Whether OUT is this run's already. Completes a run that was killed between its last two renames."""
         record = provenance.read_manifest(self._record)
-        if record and record["outputs"] and not self.path.exists() and provenance.is_current(self._record, inputs):
+        if record and record["outputs"] and not self.path.exists() and sealed.is_current(self._record, inputs):
             os.replace(self._record, self.manifest)
-        return provenance.is_current(self.manifest, inputs)
+        return sealed.is_current(self.manifest, inputs)
 
     def rows_of(self, inputs: Inputs) -> int | None:
         """How many rows this run's input has, where an earlier start has checked and counted them."""

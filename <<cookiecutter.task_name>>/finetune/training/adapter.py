@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from finetune import __version__, provenance
+from finetune import __version__, provenance, sealed
 from finetune.config.project import Project
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
+from finetune.inventory import NOT_TRAINED
 from finetune.training.model_files import read_json, safetensors_fault
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[
 
     `data` is the manifest of the converted data.
     """
-    config = project.training.model_dump(mode="json", exclude={"checks", "logging_steps", "checkpoints"})
+    config = project.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
     return {
         "train": data["facts"]["train_sha256"],
         "valid": data["facts"]["valid_sha256"],
@@ -55,7 +56,7 @@ def read_whole_adapter(project: Project) -> dict[str, Any]:
         there = folder.is_dir() and any(folder.iterdir())
         missing = f"{shown} has no manifest of a finished training" if there else f"no adapter in {shown}"
         raise FinetuneError(missing, f"{REDO} first", "E501")
-    if faults := provenance.faults(folder / provenance.MANIFEST):
+    if faults := sealed.faults(folder / provenance.MANIFEST):
         raise FinetuneError(f"{shown} is not as training left it: {'; '.join(faults)}", f"{REDO} --force", "E502")
     return manifest
 

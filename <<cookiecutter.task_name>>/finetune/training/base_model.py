@@ -242,6 +242,18 @@ def load_weights(
     ).eval()  # fmt: skip
 
 
+def quantisation(config: TrainingConfig, dtype: torch.dtype) -> dict[str, Any] | None:
+    """BitsAndBytesConfig arguments with which the base is loaded, in training as in evaluation; None for plain LoRA."""
+    if config.method != "qlora":
+        return None
+    return {
+        "load_in_4bit": True,
+        "bnb_4bit_quant_type": config.quantization.type,
+        "bnb_4bit_use_double_quant": config.quantization.double_quant,
+        "bnb_4bit_compute_dtype": dtype,
+    }
+
+
 def resolve_device(config: TrainingConfig) -> tuple[str, torch.dtype, str]:
     """(device, dtype, reason); `auto` takes a GPU and bfloat16 where the hardware computes in it.
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.console import say
 from finetune.errors import FinetuneError
 from finetune.training.adapter import differences
 
 COMPLETE = "COMPLETE.json"
+_OF_A_PROCESS = re.compile(r"rng_state_\d+\.pth")
 REQUIRED = ("adapter_model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json")
 
 
@@ -95,4 +97,8 @@ def newest_complete(folder: Path, run: Mapping[str, str]) -> Path | None:
 
 def _is_whole(checkpoint: Path) -> bool:
     manifest = provenance.read_manifest(checkpoint / COMPLETE)
-    return manifest is not None and provenance.is_current(checkpoint / COMPLETE, manifest["inputs"])
+    if manifest is None:
+        return False
+    found = sealed.deviations(checkpoint, manifest["outputs"], beside=[COMPLETE])
+    # Another process may save the state of its random numbers after the first one has sealed the folder.
+    return all(d.kind == "unlisted" and _OF_A_PROCESS.fullmatch(d.name) for d in found)

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import resolved, say
 from finetune.data.stage import require_current
@@ -24,6 +24,7 @@ from finetune.training.base_model import (
     BaseModel,
     load_tokenizer,
     load_weights,
+    quantisation,
     quiet,
     require_whole_base,
     resolve_base,
@@ -60,7 +61,7 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     require_whole_base(base)
     inputs = run_inputs(project, base, data)
     unfinished = checkpoints.resumption(project.paths.checkpoints, inputs) is not None
-    if not force and not unfinished and provenance.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
+    if not force and not unfinished and sealed.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
         say(f"{project.paths.relative(project.paths.adapter)} is up to date")
         return OK
     if force or restart:
@@ -148,7 +149,8 @@ class Run:
         from finetune.training.sft import PromptCompletionTrainer, arguments, as_dataset
 
         config, paths = self.config, self.project.paths
-        model = load_weights(self.base, dtype=self.dtype, device=self.device, quantization=self._quantization())
+        bits = quantisation(config, self.dtype)
+        model = load_weights(self.base, dtype=self.dtype, device=self.device, quantization=bits)
         _check_targets(model, self.project)
         form, why = exact_form(config.batch.batching, model.config, config.max_length)
         resolved("batching", form, why)
@@ -192,16 +194,6 @@ class Run:
         return LoraConfig(
             r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
         )
-
-    def _quantization(self) -> dict[str, Any] | None:
-        if self.config.method != "qlora":
-            return None
-        return {
-            "load_in_4bit": True,
-            "bnb_4bit_quant_type": self.config.quantization.type,
-            "bnb_4bit_use_double_quant": self.config.quantization.double_quant,
-            "bnb_4bit_compute_dtype": self.dtype,
-        }
 
     def _save(self, trainer: Any, recovered: list[dict[str, Any]], seconds: float) -> None:
         """Write models/adapter in one rename, then drop the checkpoints: they have served."""

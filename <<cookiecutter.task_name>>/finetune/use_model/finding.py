@@ -109,7 +109,7 @@ def _ask(model: str, revision: str | None) -> Any | None:
     import httpx2
     from huggingface_hub import HfApi, constants, errors
 
-    from finetune.hub.retry import describe, given_up, is_transient, retrying
+    from finetune.hub_retry import describe, given_up, is_transient, retrying
 
     if constants.HF_HUB_OFFLINE:
         return None

@@ -226,8 +226,3 @@ def count(number: int, noun: str) -> str:
 
 def share(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "–"
-
-
-def visible(text: str) -> str:
-    """`text` on one line with control characters, direction marks and line ends spelled out."""
-    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

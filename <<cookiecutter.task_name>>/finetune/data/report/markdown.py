@@ -5,9 +5,7 @@ Names are escaped; messages, which quote the data, stand in a fence.
 
 from __future__ import annotations
 
-import html
-import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from finetune.data.report.facts import (
     NOT_CHECKED,
@@ -27,11 +25,11 @@ from finetune.data.report.facts import (
     share,
     sparkline,
     split_rows,
-    visible,
 )
 from finetune.data.report.schema import DataReport
 from finetune.data.splits import SPLITS
 from finetune.errors import Problem
+from finetune.markdown import fenced, plain, table
 from finetune.remedies import remedy_lines
 
 _BAR = 12
@@ -54,7 +52,7 @@ def _verdict(report: DataReport) -> list[str]:
     text += f"{count(report.rows.read, 'row')}. {row_sentence(report)}"
     if skipped := not_checked(report):
         text += f" **{count(skipped, 'check')} not done**, see Checks."
-    return [f"# Data report: {cell(report.task)}", text]
+    return [f"# Data report: {plain(report.task)}", text]
 
 
 def _problems(report: DataReport) -> list[str]:
@@ -64,7 +62,7 @@ def _problems(report: DataReport) -> list[str]:
         return ["## What is wrong", nothing_wrong(report)]
     lines = [str(problem) for problem in first_problems(found.problems)]
     hidden = total - len(lines)
-    kinds = ", ".join(f"{n:,} × {cell(code)}" for code, n in problem_kinds([p.code for p in found.problems]))
+    kinds = ", ".join(f"{n:,} × {plain(code)}" for code, n in problem_kinds([p.code for p in found.problems]))
     listed = f"; of the first {len(found.problems):,}: " if len(found.problems) < total else ": "
     head = f"{count(found.errors, 'error')}, {count(found.warnings, 'warning')}{listed}{kinds}."
     listing = fenced("\n".join(lines + ([f"… and {hidden:,} more"] if hidden > 0 else [])))
@@ -81,7 +79,7 @@ def _distribution(report: DataReport) -> list[str]:
         parts.append(_class_table(report))
     if report.stratification and (off := report.stratification.off):
         parts.append(f"{off_sentence(report.stratification)}; of a class, in a split:")
-        listed = [(cell(o.name), o.split, f"{o.share:.1%}", f"{o.target:.1%}") for o in off[:_LISTED]]
+        listed = [(plain(o.name), o.split, f"{o.share:.1%}", f"{o.target:.1%}") for o in off[:_LISTED]]
         parts.append(_table(("class", "split", "share", "target"), listed, left=2))
         if len(off) > _LISTED:
             parts.append(f"… and {len(off) - _LISTED:,} more.")
@@ -95,7 +93,7 @@ def _class_table(report: DataReport) -> str:
     left = any(counts.left_out for _, counts in classes)
     rows = [
         (
-            cell(name), c.rows, *(getattr(c, split) for split in SPLITS), *([c.left_out] if left else []),
+            plain(name), c.rows, *(getattr(c, split) for split in SPLITS), *([c.left_out] if left else []),
             "█" * -(-c.rows * _BAR // most),
         )
         for name, c in classes
@@ -127,7 +125,7 @@ def _duplicates(report: DataReport) -> list[str]:
     parts.append(" ".join(near_sentences(near)) or f"Near-duplicates: **{NOT_CHECKED}**.")
     if near and near.examples:
         pairs = [
-            (f"{cell(pair.path)}:{pair.line}", pair.split, f"{cell(pair.other_path)}:{pair.other_line}",
+            (f"{plain(pair.path)}:{pair.line}", pair.split, f"{plain(pair.other_path)}:{pair.other_line}",
              pair.other_split, f"{pair.score:.2f}")
             for pair in near.examples[:_LISTED]
         ]  # fmt: skip
@@ -140,47 +138,28 @@ def _languages(report: DataReport) -> list[str]:
     if languages is None:
         return []
     total = sum(languages.scripts.values())
-    rows = [(cell(name), n, share(n, total)) for name, n in scripts(languages)]
-    said = [f"Declared: {cell(languages.declared)}.", *language_sentences(languages)]
+    rows = [(plain(name), n, share(n, total)) for name, n in scripts(languages)]
+    said = [f"Declared: {plain(languages.declared)}.", *language_sentences(languages)]
     return ["## Languages", " ".join(said), _table(("script", "rows", "share"), rows) if rows else ""]
 
 
 def _checks(report: DataReport) -> list[str]:
     rows = [
-        (cell(check.name), "done" if check.done else f"**{NOT_CHECKED}**", check.found or cell(check.reason))
+        (plain(check.name), "done" if check.done else f"**{NOT_CHECKED}**", check.found or plain(check.reason))
         for check in checks(report)
     ]
     return ["## Checks", _table(("check", "state", "found, or why not"), rows, left=3)]
 
 
 def _files(report: DataReport) -> list[str]:
-    rows = [(cell(name), f.rows, f.bytes, cell(f.sha256[:16])) for name, f in report.files.items()]
+    rows = [(plain(name), f.rows, f.bytes, plain(f.sha256[:16])) for name, f in report.files.items()]
     return ["## Files", _table(("file", "rows", "bytes", "sha256"), rows)] if rows else []
-
-
-def fenced(text: str) -> str:
-    """`text` in a code fence that nothing inside can close, with other control characters escaped."""
-    text = "\n".join(visible(line) for line in text.split("\n"))
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{text}\n{fence}"
 
 
 def remedy_list(problems: Sequence[Problem]) -> str:
     """A bullet for each code, where the people of the task read another language than the messages'."""
-    return "\n".join(f"- {cell(line)}" for line in remedy_lines(problem.code for problem in problems))
+    return "\n".join(f"- {plain(line)}" for line in remedy_lines(problem.code for problem in problems))
 
 
-def cell(text: str) -> str:
-    """`text` for a Markdown table: no HTML, no links, mentions, formulas or emphasis, no cell border."""
-    plain = html.escape(visible(text), quote=False)
-    # What GitHub looks for after the escapes are resolved is only parted by a sign.
-    parted = re.sub(r"(?i)[@#]|:(?=//)|:(?=[\w+-]+:)|www(?=\.)|GH(?=-\d)", lambda match: match[0] + "\u200b", plain)
-    return re.sub(r"([\\`*_{}\[\]()#+!|~@])", r"\\\1", parted).replace("$", "&#36;")
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[object]], left: int = 1) -> str:
-    """A GitHub table; its cells must be safe already. The first `left` columns and those without a head stand left."""
-    rule = [":---" if n < left or not name else "---:" for n, name in enumerate(columns)]
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rule, *cells))
+def _table(heads: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
+    return "\n".join(table(heads, rows, left))

@@ -25,17 +25,17 @@ from finetune.data.report.facts import (
     scripts,
     share,
     split_rows,
-    visible,
 )
 from finetune.data.report.schema import DataReport
 from finetune.html_page import render_page
+from finetune.markdown import one_line
 from finetune.remedies import remedies
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILTERS: dict[str, Callable[..., Any]] = {
     "rows": lambda number, noun="": count(number, noun) if noun else f"{number:,}",
     "share": share,
-    "visible": visible,
+    "visible": one_line,
 }
 
 

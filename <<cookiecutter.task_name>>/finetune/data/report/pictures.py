@@ -11,9 +11,10 @@ from itertools import count
 
 from markupsafe import Markup, escape
 
-from finetune.data.report.facts import share, visible
+from finetune.data.report.facts import share
 from finetune.data.report.schema import Histogram, Imbalance, Lengths, SplitCounts
 from finetune.data.splits import SPLITS
+from finetune.markdown import one_line
 from finetune.svg import axis, fit, svg, text_width
 
 WIDE, NARROW = 940, 340
@@ -53,7 +54,7 @@ def class_bars(classes: Mapping[str, SplitCounts], imbalance: Imbalance | None, 
     wide, dense = width > 600, len(shown) > _DENSE
     pitch, height, size = (18, 12, 12) if wide and dense else (28, 18, 13) if wide else (38, 12, 12)
     most = max(1, order[0][1].rows)
-    names = [visible(name) for name, _ in shown]
+    names = [one_line(name) for name, _ in shown]
     left = min(_NAMES, max(text_width(name, size) for name in names) + 12) if wide else 0.0
     right, head = text_width(f"{most:,}", size) + 14, 46.0
     at = axis(0, most, left, width - right)
@@ -155,7 +156,7 @@ def _marks(
 def count_bars(rows: Sequence[tuple[str, int, str]], width: int) -> Markup:
     """Compact bars, each (what, how many, class of its colour), on one scale that begins at nothing."""
     wide, size = width > 600, 13
-    names = [visible(name) for name, _, _ in rows]
+    names = [one_line(name) for name, _, _ in rows]
     left = min(_NAMES, max(text_width(name, size) for name in names) + 12) if wide else 0.0
     most = max(1, *(n for _, n, _ in rows))
     right = max(text_width(f"{n:,}", size) for _, n, _ in rows) + 14

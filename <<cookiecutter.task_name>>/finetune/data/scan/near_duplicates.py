@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Sequence
 
 from finetune.data.text_rules import normalise
+from finetune.words import split_words
 
 THRESHOLD = 0.66
 """Of ten words one is another: 9 of 13 pairs are shared, 0.69. Of very many, one in ten: 0.67."""
@@ -21,10 +22,6 @@ _SLOTS = 4
 _SEED = 20_261_127
 _LANE = 32
 _EDGE = "$"
-# Scripts written without spaces: every character counts as a word (Chinese, kana, Thai, Lao, Burmese, Khmer).
-_SINGLE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff"
-_SINGLE += "\u3005-\u3007\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(f"[{_SINGLE}]|[^\\W_{_SINGLE}]+")
 _APOSTROPHE = re.compile("['\u2019]")  # "don't" is one word, with either sign or without
 # Every ASCII sign but letters, digits and the line end, which separates texts, becomes a space.
 _SPACES = bytes(code if code == 10 or chr(code).isalnum() or code > 127 else 32 for code in range(256))
@@ -38,7 +35,7 @@ def words(normalised: Sequence[str]) -> list[list[str]]:
     found = [line.split() for line in plain.encode("ascii").translate(_SPACES, b"'").decode("ascii").split("\n")]
     for number, text in enumerate(normalised):
         if not found[number]:
-            found[number] = ([] if text.isascii() else _WORD.findall(_APOSTROPHE.sub("", text))) or [text]
+            found[number] = ([] if text.isascii() else split_words(_APOSTROPHE.sub("", text))) or [text]
     return found
 
 

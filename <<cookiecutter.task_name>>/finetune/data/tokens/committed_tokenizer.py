@@ -9,7 +9,8 @@ from pathlib import Path
 
 from finetune.config.project import Project
 from finetune.data.text_rules import shown
-from finetune.provenance import MANIFEST, read_manifest, sha256
+from finetune.provenance import MANIFEST, read_manifest
+from finetune.sealed import deviations
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json")
 """All that may lie there beside the manifest; the first one always does."""
@@ -39,10 +40,13 @@ def committed_fault(project: Project) -> str:
         )
     if FILES[0] not in outputs:
         return f"it has no {FILES[0]}"
-    for name in FILES:
-        file = folder / name
-        if file.is_symlink() or file.is_file() != (name in outputs):
-            return f"{name} is no file of its manifest"
-        if name in outputs and sha256(file) != outputs[name]["sha256"]:
-            return f"{name} has other bytes than its manifest says"
+    if strange := sorted(outputs.keys() - set(FILES)):
+        return f"{shown(strange[0])} is no file of a tokenizer"
+    for found in deviations(folder, outputs, beside=[MANIFEST]):
+        if found.name.startswith(".") and found.kind == "unlisted":
+            continue  # what a desktop or an editor leaves in any folder
+        if found.kind in ("changed", "size"):
+            return f"{found.name} has other bytes than its manifest says"
+        name = found.name if found.name in FILES else shown(found.name)
+        return f"{name} is no file of its manifest"
     return ""

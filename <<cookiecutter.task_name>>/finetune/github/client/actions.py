@@ -10,7 +10,8 @@ from typing import Any
 
 from finetune.console import say
 from finetune.errors import FinetuneError
-from finetune.github.markdown import limited, split_sections
+from finetune.markdown import limited, split_sections
+from finetune.versions import VERSION
 
 SUMMARY_BYTES = 900_000
 """The runner refuses a summary above 1 MiB, and the step passes all the same: nobody would see it."""
@@ -20,7 +21,7 @@ _VALUES = (
     re.compile(r"-?[0-9]{1,18}"),
     re.compile(r"[a-z][a-z0-9-]{0,63}"),
     re.compile(r"[0-9a-f]{7,64}"),
-    re.compile(r"v[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}"),
+    re.compile(f"v{VERSION}"),
 )
 
 
@@ -98,7 +99,7 @@ def set_output(name: str, value: int | str) -> None:
 def summary(markdown: str | list[str]) -> None:
     """Append to the step summary, at most 900 KB in all; sections that do not fit are dropped whole and counted.
 
-    The text must be safe already (`finetune.github.markdown`). Never raises: W602 where the file cannot be written.
+    The text must be safe already (`finetune.markdown`). Never raises: W602 where the file cannot be written.
     """
     path = os.environ.get("GITHUB_STEP_SUMMARY")
     if not path:

@@ -9,7 +9,7 @@ from typing import Any
 from finetune.console import say
 from finetune.github.client import api
 from finetune.github.client.api import ApiError, GitHub
-from finetune.github.markdown import BYTES, CHARACTERS, limited
+from finetune.markdown import BYTES, CHARACTERS, limited
 
 AUTHOR = "github-actions[bot]"
 APP = "github-actions"

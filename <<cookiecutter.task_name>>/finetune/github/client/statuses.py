@@ -5,7 +5,7 @@ from __future__ import annotations
 from finetune.console import say
 from finetune.github.client.actions import sha40
 from finetune.github.client.api import ApiError, GitHub
-from finetune.github.markdown import one_line
+from finetune.markdown import one_line
 
 CONTEXT = "fine-tune/evaluation"
 STATES = ("pending", "success", "failure", "error")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from finetune.data.report.facts import count
 from finetune.data.splits import SPLITS
 from finetune.github.data_pr.schema import Changes, RowChanges, Setting
-from finetune.github.data_pr.tables import LISTED, clipped, diff, folded, lines, long_table, name, table
+from finetune.github.data_pr.tables import LISTED, clipped, diff, lines, long_table, name, table
+from finetune.markdown import folded
 
 _SETTINGS = 30
 

@@ -22,7 +22,7 @@ from finetune.github.data_pr.change_sections import changed
 from finetune.github.data_pr.changes import compare
 from finetune.github.data_pr.schema import Changes, read
 from finetune.github.data_pr.sections import check_table, distribution, figures, languages, passed, problems, verdict
-from finetune.github.markdown import BYTES, CHARACTERS, limited
+from finetune.markdown import BYTES, CHARACTERS, limited
 from finetune.paths import Paths
 
 MARKER = "data-report"

@@ -17,25 +17,10 @@ from finetune.config.training import TrainingConfig
 from finetune.data.text_rules import shown
 from finetune.errors import Problems
 from finetune.github.data_pr.schema import Setting
+from finetune.inventory import BENCHMARK, SMOKE, TASK, TRAINING, is_policy, machinery
 
-CONFIGS = (
-    "task_definition.yaml", "configs/benchmark_config.yaml", "configs/training_config.yaml",
-    "configs/smoke_config.yaml",
-)  # fmt: skip
-_SCHEMAS: dict[str, type[BaseModel]] = {
-    "task_definition.yaml": TaskDefinition, "configs/benchmark_config.yaml": BenchmarkConfig,
-    "configs/training_config.yaml": TrainingConfig,
-}  # fmt: skip
-_POLICY = {
-    "task_definition.yaml": (
-        "metrics", "data.min_rows_per_class", "data.max_imbalance", "data.imbalance_policy", "data.duplicates",
-        "data.near_duplicates", "data.personal_data",
-    ),
-    "configs/benchmark_config.yaml": ("",),
-    "configs/training_config.yaml": ("base_model", "checks"),
-}  # fmt: skip
-"""Keys whose values say what is good enough, and which model is loaded; the empty one is the whole file."""
-_CODE = ("finetune", "scripts", ".github", "constraints.txt", "pyproject.toml")
+CONFIGS = (TASK, BENCHMARK, TRAINING, SMOKE)
+_SCHEMAS: dict[str, type[BaseModel]] = {TASK: TaskDefinition, BENCHMARK: BenchmarkConfig, TRAINING: TrainingConfig}
 _CHARACTERS = 60
 _ABSENT = object()
 
@@ -56,7 +41,7 @@ def setting_changes(before: Path, after: Path) -> tuple[list[Setting], list[str]
         for key in dict.fromkeys([*new, *old]):
             was, now = (side.get(key, _ABSENT) for side in (old, new))
             if was != now or type(was) is not type(now):
-                found.append(Setting(name, key, _shown(was), _shown(now), _is_policy(name, key)))
+                found.append(Setting(name, key, _shown(was), _shown(now), is_policy(name, key)))
     return sorted(found, key=lambda setting: not setting.policy), unread
 
 
@@ -99,11 +84,6 @@ def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("name"), str)
 
 
-def _is_policy(path: str, key: str) -> bool:
-    parts = _POLICY.get(path, ())
-    return any(not part or key == part or key.startswith((f"{part}.", f"{part}[")) for part in parts)
-
-
 def _shown(value: Any) -> str | None:
     """A value as a short line; of a long text, its length and the start of its hash. None where there is none."""
     if value is _ABSENT:
@@ -121,7 +101,7 @@ def _shown(value: Any) -> str | None:
 
 
 def code_changes(before: Path, after: Path) -> list[str]:
-    """Files of the pipeline's code, workflows and pinned packages that are not the same on both sides, sorted."""
+    """Files of code, tests, workflows, recipes and packages that are not the same on both sides, sorted."""
     old, new = _code(before), _code(after)
     names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
     return [name.encode("utf-8", "backslashreplace").decode("utf-8") for name in names]
@@ -130,7 +110,7 @@ def code_changes(before: Path, after: Path) -> list[str]:
 def _code(root: Path) -> dict[str, bytes]:
     """sha256 by name. Links are never followed: of one, where it points is what counts."""
     digests = {}
-    for top in _CODE:
+    for top in (name.rstrip("/") for name in machinery()):
         inside = (root / top).is_dir() and not (root / top).is_symlink()
         folders = os.walk(root / top) if inside else [(str(root), [], [top])]
         for folder, inner, names in folders:

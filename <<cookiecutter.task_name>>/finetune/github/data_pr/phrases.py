@@ -13,6 +13,7 @@ import re
 from typing import NamedTuple
 
 from finetune.data.text_rules import normalise
+from finetune.words import SINGLE, split_words
 
 LEAST = 10
 """New rows that make a phrase worth a look."""
@@ -22,9 +23,7 @@ _WAITING = 200_000
 _LONGEST = 40
 """Characters of a word that count."""
 _SLOTS = 1 << 26
-_ONE_BY_ONE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_BETWEEN = re.compile(f"(?<=[{_ONE_BY_ONE}]) (?=[{_ONE_BY_ONE}])")
-_WORD = re.compile(f"[{_ONE_BY_ONE}]|[^\\W{_ONE_BY_ONE}]+")
+_BETWEEN = re.compile(f"(?<=[{SINGLE}]) (?=[{SINGLE}])")
 
 Words = str | tuple[str, str, str]
 
@@ -87,7 +86,7 @@ class Phrases:
 
 
 def _phrases(text: str) -> set[Words]:
-    words = [word[:_LONGEST] for word in _WORD.findall(normalise(text))]
+    words = [word[:_LONGEST] for word in split_words(normalise(text))]
     return {*words, *zip(words, words[1:], words[2:], strict=False)}
 
 

@@ -27,7 +27,8 @@ from finetune.data.report.markdown import remedy_list
 from finetune.data.report.schema import DataReport, NearDuplicates, ProblemList, Stratification
 from finetune.data.splits import SPLITS
 from finetune.github.data_pr.schema import Changes
-from finetune.github.data_pr.tables import FOLDED_FROM, LISTED, TABLE, bar, folded, lines, long_table, name, table
+from finetune.github.data_pr.tables import FOLDED_FROM, LISTED, TABLE, bar, lines, long_table, name, table
+from finetune.markdown import folded
 
 _WIDTH = 1000
 _CHARTED = range(FOLDED_FROM, TABLE + 1)

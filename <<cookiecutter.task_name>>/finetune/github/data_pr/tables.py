@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from finetune.github.markdown import code
-from finetune.hub.markdown import fence
+from finetune import markdown
+from finetune.markdown import code, fenced, folded
 
 LISTED = 20
 """Entries of a list."""
@@ -30,19 +30,17 @@ def name(text: str, limit: int = _NAME) -> str:
 def lines(texts: Iterable[str], more: int = 0) -> str:
     """One line each in a code block, and how many more there are."""
     shown = [clipped(text, _LINE) for text in texts]
-    return fence("\n".join([*shown, *([f"… and {more:,} more"] if more > 0 else [])]), "text")
+    return fenced("\n".join([*shown, *([f"… and {more:,} more"] if more > 0 else [])]), "text")
 
 
 def diff(texts: Iterable[str]) -> str:
     """Lines that begin with "+ ", "- " or two spaces, coloured as additions and removals."""
-    return fence("\n".join(clipped(text, _LINE) for text in texts), "diff")
+    return fenced("\n".join(clipped(text, _LINE) for text in texts), "diff")
 
 
 def table(heads: Sequence[str], rows: Rows, left: int = 1) -> str:
     """A GitHub table; its cells must be safe already. The first `left` columns and those without a head stand left."""
-    rule = [":---" if index < left or not head else "---:" for index, head in enumerate(heads)]
-    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (heads, rule, *cells))
+    return "\n".join(markdown.table(heads, rows, left))
 
 
 def long_table(
@@ -53,10 +51,6 @@ def long_table(
     more = [[*[""] * (left - 1), f"… and {hidden:,} more", *[""] * (len(heads) - left)]] if hidden > 0 else []
     text = table(heads, [*rows[:TABLE], *more, *ends], left)
     return text if len(rows) < FOLDED_FROM else folded(f"{title} ({len(rows):,})", text)
-
-
-def folded(title: str, text: str) -> str:
-    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def bar(part: int, most: int) -> str:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.github.release.tags import Tag
-from finetune.provenance import MANIFEST, read_manifest, sha256
+from finetune.provenance import MANIFEST, read_manifest
+from finetune.sealed import deviations
 
 NOTES, SUMS, RECORD = "notes.md", "SHA256SUMS", "record"
 MAX_ASSET = 2 * 1024**3
@@ -58,33 +60,28 @@ def read_bundle(project: Project, tag: Tag, commit: str) -> Bundle:
     facts, outputs = manifest["facts"], manifest["outputs"]
     if (facts.get("tag"), facts.get("commit")) != (tag.name, commit):
         raise _refused(f"is of {ascii(facts.get('tag'))[:40]} at {ascii(facts.get('commit'))[:14]}")
-    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if not _is_folder(path)}
-    if paths.keys() != {*outputs, MANIFEST} or len(paths) > MAX_FILES:
-        raise _refused("holds other files than its manifest names")
-    allowed = {f"{RECORD}/{path}" for path in recorded_paths(tag)}
-    for name, recorded in outputs.items():
-        if not (_NAME.fullmatch(name) or name in allowed):
-            raise _refused(f"holds {ascii(name)[:80]}, which is no file of a release")
-        _check_file(paths[name], name, recorded)
+    _check_files(folder, outputs, {f"{RECORD}/{path}" for path in recorded_paths(tag)})
+    paths = {name: folder / name for name in outputs}
     assets = {name: paths[name] for name in outputs if "/" not in name and name != NOTES}
-    record = {name.removeprefix(f"{RECORD}/"): _text(paths[name], name) for name in outputs if name in allowed}
+    record = {name.removeprefix(f"{RECORD}/"): _text(paths[name], name) for name in outputs if "/" in name}
     if NOTES not in outputs or (record and iteration_path(tag) not in record):
         raise _refused(f"has no {NOTES}, or a record without its iteration")
     return Bundle(_text(paths[NOTES], NOTES), assets, {name: outputs[name]["sha256"] for name in assets}, record)
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def _check_file(path: Path, name: str, recorded: dict[str, object]) -> None:
-    if path.is_symlink() or not path.is_file():
-        raise _refused(f"holds {name} as a link or device")
-    size = path.stat().st_size
-    if size >= MAX_ASSET:
-        raise _refused(f"holds {name} of {size:,} bytes, more than a release asset may have")
-    if size != recorded["bytes"] or sha256(path) != recorded["sha256"]:
-        raise _refused(f"holds another {name} than was put into it")
+def _check_files(folder: Path, outputs: dict[str, dict[str, Any]], allowed: set[str]) -> None:
+    """Refuse the first file that a release has no place for, that the manifest does not name, or names otherwise."""
+    for name in outputs:
+        if not (_NAME.fullmatch(name) or name in allowed):
+            raise _refused(f"holds {ascii(name)[:80]}, which is no file of a release")
+    for found in deviations(folder, outputs, beside=[MANIFEST], most=MAX_FILES, limit=lambda _: MAX_ASSET - 1):
+        if found.kind in ("unlisted", "missing", "flood"):
+            raise _refused("holds other files than its manifest names")
+        if found.kind == "irregular":
+            raise _refused(f"holds {ascii(found.name)[:80]} as a link or device")
+        if found.kind == "size" and found.bytes >= MAX_ASSET:
+            raise _refused(f"holds {found.name} of {found.bytes:,} bytes, more than a release asset may have")
+        raise _refused(f"holds another {found.name} than was put into it")
 
 
 def _text(path: Path, name: str) -> str:

@@ -33,14 +33,14 @@ def render_guide(published: Published) -> str:
     """The guide of one release, in the task's language."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    from finetune.hub import markdown
+    from finetune.hub import filters
 
-    hub_templates = Path(markdown.__file__).parent / "templates"
+    hub_templates = Path(filters.__file__).parent / "templates"
     environment = Environment(
         loader=FileSystemLoader([_TEMPLATES, hub_templates]), undefined=StrictUndefined, autoescape=False,
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters.update(markdown.FILTERS, sh=shell)
+    environment.filters.update(filters.FILTERS, sh=shell)
     return environment.get_template("guide.md.j2").render(_context(published))
 
 

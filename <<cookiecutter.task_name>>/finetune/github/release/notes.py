@@ -8,10 +8,10 @@ from typing import Any
 
 from finetune.evaluation.markdown import number, signed
 from finetune.github.client.actions import run_url
-from finetune.github.markdown import code, limited, plain, table
 from finetune.github.release.published import Published
-from finetune.hub.markdown import size
+from finetune.hub.filters import size
 from finetune.hub.plan import KINDS
+from finetune.markdown import code, limited, plain, table
 from finetune.provenance import sha256
 
 CHARACTERS = 100_000

@@ -46,7 +46,7 @@ def _iteration_text(published: Published) -> str:
 
 def _checklist(root: Path, files: Mapping[str, str]) -> str:
     """CHECKLIST.md by the evidence of the tree as it is once the record is merged; ticks of people stay."""
-    from finetune.checklist import evaluate, load_checklist, read_ticks, render
+    from finetune.evidence.checklist import evaluate, load_checklist, read_ticks, render
     from finetune.evidence.facts import Facts
 
     before = root / "CHECKLIST.md"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ from typing import TYPE_CHECKING
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.github.client.actions import env, sha40
+from finetune.versions import Version, parse_tag
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
 
-_NUMBER = r"(?:0|[1-9][0-9]{0,5})"
-_WORD = r"(?:0|[1-9][0-9]{0,17}|[0-9]{0,17}[A-Za-z-][0-9A-Za-z-]{0,31})"
-_TAG = re.compile(rf"refs/tags/v({_NUMBER}\.{_NUMBER}\.{_NUMBER}(?:-{_WORD}(?:\.{_WORD}){{0,7}})?)")
-"""A version by semver.org, without the build metadata that the Hub's tags do not carry."""
+_TAGS = "refs/tags/"
 _MAX_NESTED = 5
 
 
@@ -34,21 +31,24 @@ class Tag:
 
     @property
     def prerelease(self) -> bool:
-        return "-" in self.name
+        return self._read.prerelease
 
     @property
     def order(self) -> tuple[object, ...]:
-        """Sorts by the precedence of semver.org: 1.2.3-rc.9, 1.2.3-rc.10, 1.2.3, 1.10.0."""
-        numbers, _, words = self.version.partition("-")
-        given = words.split(".") if words else []
-        ranked = tuple((0, int(word), "") if word.isdigit() else (1, 0, word) for word in given)
-        return (*map(int, numbers.split(".")), not words, ranked)
+        """Sorts by the precedence of semver.org."""
+        return self._read.order
+
+    @property
+    def _read(self) -> Version:
+        version = parse_tag(self.name)
+        assert version, "read_tag makes the tags"
+        return version
 
 
 def read_tag(ref: str) -> Tag | None:
     """The tag of a full reference; None when it is no semantic version with a leading v."""
-    found = _TAG.fullmatch(ref)
-    return Tag(f"v{found[1]}") if found else None
+    version = parse_tag(ref.removeprefix(_TAGS)) if ref.startswith(_TAGS) else None
+    return Tag(version.tag) if version else None
 
 
 def release_tag() -> Tag:

@@ -65,7 +65,7 @@ def _secrets(target: Target) -> list[str]:
     if "HF_TOKEN" not in secret_names(target, "actions/"):
         return []
     return [
-        "W672 HF_TOKEN is a secret of the whole repository: any workflow on any branch can read it (T20). Fix: "
+        "W672 HF_TOKEN is a secret of the whole repository: any workflow on any branch can read it. Fix: "
         f"gh secret delete HF_TOKEN --repo {target.name}; use trusted publishers, or gh secret set HF_TOKEN --env "
         f"{RELEASE} --repo {target.name}"
     ]

@@ -18,13 +18,13 @@ MAINTAINERS = tuple({"actor_id": role, "actor_type": "RepositoryRole", "bypass_m
 
 
 def tags(target: Target) -> Answer:
-    """Tags v* are neither moved nor deleted, by nobody (T22)."""
+    """Tags v* are neither moved nor deleted, by nobody."""
     rules: Rules = {"deletion": {}, "update": {}}
     return _ruleset(target, TAGS, "tag", "refs/tags/v*", rules, None)
 
 
 def makers(target: Target) -> Answer:
-    """A tag v* publishes with the code it names, so those who can only write do not make one (T21)."""
+    """A tag v* publishes with the code it names, so those who can only write do not make one."""
     return _ruleset(target, MAKERS, "tag", "refs/tags/v*", {"creation": {}}, MAINTAINERS)
 
 

@@ -33,23 +33,23 @@ EXPECTATIONS = (
         "Environments", partial(environment, TRAINING, (("main", "branch"), ("v*", "tag"))),
     ),
     Expectation(
-        f"environment {BASE}", "train / train runs in it: a read token for a gated base model, if anything (T20)",
+        f"environment {BASE}", "train / train runs in it: a read token for a gated base model, if anything",
         "Environments", partial(environment, BASE, (("main", "branch"), ("v*", "tag")), asks=False),
     ),
     Expectation(
-        f"environment {RELEASE}", "only a tag v* may publish, or ask the Hub for a token (T21)",
+        f"environment {RELEASE}", "only a tag v* may publish, or ask the Hub for a token",
         "Environments", partial(environment, RELEASE, (("v*", "tag"),)),
     ),
-    Expectation(f"tag ruleset: {rulesets.TAGS}", "a published version keeps its code (T22)", "Rules", rulesets.tags),
+    Expectation(f"tag ruleset: {rulesets.TAGS}", "a published version keeps its code", "Rules", rulesets.tags),
     Expectation(
-        f"tag ruleset: {rulesets.MAKERS}", "a tag publishes with the code it names (T21)", "Rules", rulesets.makers,
+        f"tag ruleset: {rulesets.MAKERS}", "a tag publishes with the code it names", "Rules", rulesets.makers,
     ),
     Expectation(
-        f"branch ruleset: {rulesets.MAIN}", "the data check and a code owner before main (T9)",
+        f"branch ruleset: {rulesets.MAIN}", "the data check and a code owner before main",
         "Rules", rulesets.main,
     ),
     Expectation(
-        "actions pinned to a commit", "a moved tag of an action must not run (T24)",
+        "actions pinned to a commit", "a moved tag of an action must not run",
         _ACTIONS, partial(switch, _PERMISSIONS, {"enabled": True, "sha_pinning_required": True}, ("allowed_actions",)),
     ),
     Expectation(
@@ -57,14 +57,14 @@ EXPECTATIONS = (
         _ACTIONS, partial(switch, f"{_PERMISSIONS}/workflow", READ_ONLY, ()),
     ),
     Expectation(
-        "approval of pull requests from forks", "nobody from outside starts a workflow without a yes (T1)",
+        "approval of pull requests from forks", "nobody from outside starts a workflow without a yes",
         _ACTIONS, partial(public, partial(
             switch, f"{_PERMISSIONS}/fork-pr-contributor-approval",
             {"approval_policy": "all_external_contributors"}, (),
         )),
     ),
     Expectation(
-        "immutable releases", "what a release holds is never exchanged (T22)",
+        "immutable releases", "what a release holds is never exchanged",
         "General > Releases", partial(turned_on, "immutable-releases"),
     ),
     Expectation(

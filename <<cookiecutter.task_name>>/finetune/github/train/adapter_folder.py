@@ -9,10 +9,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from finetune.errors import StorageFault
 from finetune.export.safety import refuse_code
 from finetune.github.train.strict_json import Unreadable, read_json
-from finetune.provenance import sha256
+from finetune.sealed import deviations
 
 RUN = "run.json"
 ADAPTER, RESULTS, PREDICTIONS, DATA = "adapter", "results", "results/predictions", "data"
@@ -39,6 +36,8 @@ _ALLOWED = re.compile(
     rf"|{DATA}/manifest\.json"
 )
 MAX_FILES = 100
+MOST = 2 * MAX_FILES
+"""Files that are looked at; a flood of them is refused without a look at each."""
 MAX_TENSORS = 4 << 30
 """Bytes of one safetensors file; a LoRA adapter of a 14B model has well below one GB."""
 MAX_TEXT = 256 << 20
@@ -109,38 +108,14 @@ def limit_of(name: str) -> int:
 def _faults(folder: Path, listed: dict[str, dict[str, Any]]) -> list[str]:
     faults = [f"{_shown(name)} is not allowed in it" for name in listed if not is_allowed(name)]
     faults += [f"{name} is missing in {RUN}" for name in REQUIRED if name not in listed]
-    found: dict[str, int] = {}
-    for name, size in _entries(folder):
-        if size is None:
-            faults.append(f"{_shown(name)} is not a regular file")
-        elif name != RUN and name not in listed:
-            faults.append(f"{_shown(name)} is not in {RUN}")
-        elif name != RUN:
-            found[name] = size
-        if len(faults) > MAX_FILES:  # a flood of files is refused without a look at each
-            return faults
-    for name, facts in listed.items():
-        if name not in found:
-            faults.append(f"{_shown(name)} is missing")
-        elif found[name] != facts["bytes"] or found[name] > limit_of(name):
-            faults.append(f"{_shown(name)} has {found[name]:,} bytes")
-        elif sha256(folder / name) != facts["sha256"]:  # sizes first: a sparse file of a terabyte is never read
-            faults.append(f"{_shown(name)} was changed")
+    said = {
+        "unsafe": "has an unsafe name", "unlisted": f"is not in {RUN}", "irregular": "is not a regular file",
+        "missing": "is missing", "changed": "was changed", "flood": f"holds more than {MOST} files",
+    }  # fmt: skip
+    for found in deviations(folder, listed, beside=[RUN], most=MOST, limit=limit_of):
+        state = f"has {found.bytes:,} bytes" if found.kind == "size" else said[found.kind]
+        faults.append(f"{_shown(found.name)} {state}")
     return faults
-
-
-def _entries(folder: Path) -> Iterator[tuple[str, int | None]]:
-    """(posix path, bytes) of every file below `folder`, None for links, pipes and devices; links are not followed."""
-    pending = [""]
-    while pending:
-        below = pending.pop()
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                name, status = f"{below}{entry.name}", entry.stat(follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    pending.append(f"{name}/")
-                else:
-                    yield name, status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _shown(name: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from finetune import provenance
+from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError, GateFailed, StorageFault
@@ -67,7 +67,7 @@ def pack(project: Project, work: Path, fingerprint: str) -> int:
 def _sources(work: Paths) -> Iterator[tuple[Path, str]]:
     """(file, its name in the artifact): what the steps' manifests name, and nothing that lies beside it."""
     manifest = provenance.read_manifest(work.adapter / provenance.MANIFEST)
-    if manifest is None or not provenance.is_current(work.adapter / provenance.MANIFEST, manifest["inputs"]):
+    if manifest is None or not sealed.is_current(work.adapter / provenance.MANIFEST, manifest["inputs"]):
         raise FinetuneError("no finished adapter to pack", "run scripts/03_train.py first", "E633")
     for name in (*manifest["outputs"], provenance.MANIFEST):
         yield work.adapter / name, f"{ADAPTER}/{name}"

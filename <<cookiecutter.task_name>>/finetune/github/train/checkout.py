@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import stat
 import subprocess
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from finetune.data.tokens.committed_tokenizer import FILES as TOKENIZER_FILES
 from finetune.errors import FinetuneError, Problems
-from finetune.github.train.fingerprint import is_code
+from finetune.inventory import PACKAGES, RAW, READ_BY_STEPS, TASK, is_step_code
 from finetune.machinery import SEAL
 from finetune.provenance import MANIFEST
+from finetune.sealed import is_safe_path
 
 MAX_FILES = 5_000
 MAX_FILE_BYTES = 100 * 1024 * 1024
 """GitHub refuses larger files in git anyway."""
 MAX_TOTAL_BYTES = 2 * 1024**3
-FOLDERS = ("data/raw", "configs", "finetune", "scripts")
-FILES = ("task_definition.yaml", "constraints.txt", "finetune/remedies.zh-TW.yaml", SEAL)
-_UNSAFE = re.compile(r'[\\"<>|*?:]')  # artifacts cannot carry these names
+_FOLDERS = tuple(name.rstrip("/") for name in (RAW, "configs/", "finetune/", "scripts/"))
+_FILES = (TASK, PACKAGES, *READ_BY_STEPS, SEAL)
 _SHOWN = 120
 _NO_CHECKOUT, _CHECK_OUT = "no git checkout where one is expected", "check the commit out with actions/checkout"
 _NO_FILE = {"120000": "a symbolic link", "160000": "a submodule"}
@@ -92,25 +91,13 @@ def is_input(path: str) -> bool:
         return name.endswith(".yaml")
     if folder == "configs/tokenizer":
         return name in (*TOKENIZER_FILES, MANIFEST)
-    return path.startswith("data/raw/") or path in FILES or is_code(path)
+    return path.startswith(RAW) or path in _FILES or is_step_code(path)
 
 
 def _is_in_the_way(path: str) -> bool:
     """Whether something but a file at `path` would hide input."""
-    within = any(path == folder or path.startswith(f"{folder}/") for folder in FOLDERS)
-    return within or path in (*FILES, "data")
-
-
-def is_safe_path(path: str) -> bool:
-    """Whether `path` is a plain relative posix path of printable names that every system and artifact can carry."""
-    parts = path.split("/")
-    return (
-        0 < len(path) <= 400
-        and path == PurePosixPath(path).as_posix()
-        and all(part and part == part.strip() and not part.startswith(".") and len(part) <= 200 for part in parts)
-        and path.isprintable()
-        and not _UNSAFE.search(path)
-    )
+    within = any(path == folder or path.startswith(f"{folder}/") for folder in _FOLDERS)
+    return within or path in (*_FILES, "data")
 
 
 def shown(name: str) -> str:

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from finetune.console import say
 from finetune.github.client.actions import default_branch, hex64, run_url
+from finetune.versions import parse_tag
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
 
 TRAIN, RELEASE = ".github/workflows/train.yml", ".github/workflows/release.yml"
-_TAG = re.compile(r"v[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _is_reviewed(github: GitHub, run: Any, branch: str) -> bool:
     path, event, head = str(run.get("path")).partition("@")[0], run.get("event"), run.get("head_branch")
     if (path, event) == (TRAIN, "workflow_dispatch"):
         return head == branch
-    if (path, event) != (RELEASE, "push") or not _TAG.fullmatch(str(head)):
+    if (path, event) != (RELEASE, "push") or parse_tag(str(head)) is None:
         return False
     # A tag, or a branch named like one, can be put on any commit, with any release.yml.
     sha = str(run.get("head_sha"))

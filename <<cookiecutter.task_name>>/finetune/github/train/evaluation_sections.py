@@ -7,9 +7,9 @@ from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import BAD_INPUT, INTERRUPTED, IO_FAULT, MODEL_FAULT
-from finetune.evaluation.markdown import number, plain, render_markdown, table
-from finetune.github.markdown import split_sections
+from finetune.evaluation.markdown import number, render_markdown
 from finetune.github.train.gate import Verdict
+from finetune.markdown import plain, split_sections, table
 
 CHANGES = 50
 """Policy changes listed; the rest is counted."""

@@ -19,19 +19,10 @@ from finetune.config.project import Project
 from finetune.data.stage import data_inputs
 from finetune.errors import OK
 from finetune.github.client.actions import set_output
+from finetune.inventory import MEASURED, NOT_TRAINED, is_step_code
 
 VERSION = 1
 """Raised when what goes into a fingerprint changes, so that no older run is taken for a new one."""
-CODE = ("config", "data", "training", "evaluation", "templates")
-"""Folders of finetune/ that steps 02 to 04 import from or read, beside the modules in finetune/ itself."""
-STEPS = ("scripts/02_convert_format.py", "scripts/03_train.py", "scripts/04_evaluate.py")
-"""What the training job calls."""
-START = "scripts/_start.py"
-"""What each of them imports first."""
-NOT_TRAINED = {"checks", "logging_steps", "checkpoints"}
-"""Sections of training_config.yaml that leave the adapter as it is; the same as adapter.run_inputs leaves out."""
-MEASURED = {"version", "splits", "generation", "bootstrap", "baselines"}
-"""Sections of benchmark_config.yaml that a report's numbers depend on."""
 
 
 def fingerprint(project: Project) -> int:
@@ -54,19 +45,11 @@ def training_fingerprint(project: Project) -> str:
         "version": VERSION,
         "data": data_inputs(project),
         "scored": scored,
-        "training": project.training.model_dump(mode="json", exclude=NOT_TRAINED),
-        "benchmark": project.benchmark.model_dump(mode="json", include=MEASURED),
+        "training": project.training.model_dump(mode="json", exclude=set(NOT_TRAINED)),
+        "benchmark": project.benchmark.model_dump(mode="json", include=set(MEASURED)),
         "code": {path.relative_to(root).as_posix(): provenance.sha256(path) for path in sorted(_code(root))},
         "packages": provenance.sha256(constraints) if constraints.is_file() else None,
     })  # fmt: skip
-
-
-def is_code(path: str) -> bool:
-    """Whether the posix `path` is code (or a template) of steps 02 to 04."""
-    top, *parts = path.split("/")
-    if top != "finetune" or any(part.startswith(".") for part in parts):
-        return path in (*STEPS, START)
-    return path.endswith((".py", ".j2")) and (len(parts) == 1 or parts[0] in CODE)
 
 
 def _code(root: Path) -> Iterator[Path]:
@@ -75,5 +58,5 @@ def _code(root: Path) -> Iterator[Path]:
         for folder, _, names in os.walk(root / top):
             for name in names:
                 path = Path(folder, name)
-                if is_code(path.relative_to(root).as_posix()) and path.is_file() and not path.is_symlink():
+                if is_step_code(path.relative_to(root).as_posix()) and path.is_file() and not path.is_symlink():
                     yield path

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StringConstraints, ValidationError
 
-from finetune import provenance
 from finetune.config.base import Section
 from finetune.errors import FinetuneError, Problems
 from finetune.github.client.actions import hex64
-from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, is_safe_path, regular_size, shown
+from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, regular_size, shown
+from finetune.sealed import deviations, is_safe_path
 
 INPUT, FILES = "input.json", "files"
 VERSION = 1
@@ -107,39 +105,12 @@ def read_input(folder: Path, digest: str) -> dict[str, Any]:
 
 
 def _compare(folder: Path, files: dict[str, Any], problems: Problems) -> None:
-    """Report what lies in `folder` and should not, and what should and does not. Sizes come before any reading."""
-    missing = set(files)
-    for name in _regular_files(folder, problems):
-        if name == INPUT:
-            continue
-        listed = files.get(name.removeprefix(f"{FILES}/")) if name.startswith(f"{FILES}/") else None
-        missing.discard(name.removeprefix(f"{FILES}/"))
-        size = (folder / name).lstat().st_size
-        if listed is None:
-            problems.add(shown(name), "E627", f"not in {INPUT}", _AGAIN)
-        elif size != listed["bytes"]:
-            problems.add(shown(name), "E627", f"{size:,} bytes instead of {listed['bytes']:,}", _AGAIN)
-        elif provenance.sha256(folder / name) != listed["sha256"]:
-            problems.add(shown(name), "E627", "other bytes than were frozen", _AGAIN)
-    for name in sorted(missing):
-        problems.add(shown(f"{FILES}/{name}"), "E627", "missing", _AGAIN)
-
-
-def _regular_files(folder: Path, problems: Problems) -> Iterator[str]:
-    """Posix paths of the regular files below `folder`; everything else but a folder is a problem."""
-    open_folders, seen = [""], 0
-    while open_folders:
-        below = open_folders.pop()
-        with os.scandir(folder / below) as entries:
-            for entry in entries:
-                seen += 1
-                if seen > 4 * MAX_FILES:
-                    problems.add(".", "E627", "far more files than were frozen", _AGAIN)
-                    return
-                name = f"{below}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    open_folders.append(f"{name}/")
-                elif entry.is_file(follow_symlinks=False):
-                    yield name
-                else:
-                    problems.add(shown(name), "E627", "no regular file", _AGAIN)
+    """Report what lies in `folder` and should not, and what should and does not."""
+    listed = {f"{FILES}/{name}": facts for name, facts in files.items()}
+    for found in deviations(folder, listed, beside=[INPUT], most=4 * MAX_FILES):
+        said = {
+            "unsafe": "unsafe name", "unlisted": f"not in {INPUT}", "irregular": "no regular file",
+            "missing": "missing", "changed": "other bytes than were frozen", "flood": "far more files than were frozen",
+        }  # fmt: skip
+        message = f"{found.bytes:,} bytes instead of {listed[found.name]['bytes']:,}" if found.kind == "size" else ""
+        problems.add(shown(found.name), "E627", message or said[found.kind], _AGAIN)

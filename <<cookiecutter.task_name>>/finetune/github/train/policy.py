@@ -16,18 +16,21 @@ from finetune.data.splits import assign, split_key
 from finetune.errors import Problems
 from finetune.github.train.candidate import Entry
 from finetune.github.train.checkout import Tracked, shown
+from finetune.inventory import (
+    BENCHMARK,
+    FORK_FIXED,
+    PACKAGES,
+    TASK,
+    TRAINING,
+    is_machinery,
+    kind_of,
+    policy_sections,
+)  # fmt: skip
 
 Change = dict[str, str]
 """{"path", "kind", "detail"}; kind is one of benchmark, task, training, code, packages, test-rows, not-taken."""
 
-CODE = ("finetune/", "scripts/", ".github/")
-PACKAGES = "constraints.txt"
-FORK_FIXED = ("base_model", "device", "checkpoints", "checks", "logging_steps")
-"""Sections of training_config.yaml that a fork may not change: what is loaded, where, and what fills the disk."""
-_JUDGED = ("task_definition.yaml", "configs/benchmark_config.yaml", PACKAGES)
-_DATA_RULES = {
-    "min_rows_per_class", "max_imbalance", "imbalance_policy", "duplicates", "near_duplicates", "personal_data",
-}  # fmt: skip
+_JUDGED = (TASK, BENCHMARK, PACKAGES)
 _LISTED = 20
 _TEXT = 60
 
@@ -38,14 +41,14 @@ def check_fork_config(main: Project, frozen: Project, problems: Problems) -> Non
         ours, theirs = (p.training.model_dump(mode="json", include={section})[section] for p in (main, frozen))
         for key, old, new in _differences(ours, theirs, section):
             problems.add(
-                "configs/training_config.yaml", "E623", f"{new} instead of main's {old}: not a fork's to change",
+                TRAINING, "E623", f"{new} instead of main's {old}: not a fork's to change",
                 "take main's value, or ask a maintainer to change it there first", key=key,
             )  # fmt: skip
 
 
 def check_base(frozen: Project, problems: Problems) -> None:
     """Add E624 unless the base model is a pinned commit on the Hub: the runner has no other, and it must not move."""
-    base, path = frozen.training.base_model, "configs/training_config.yaml"
+    base, path = frozen.training.base_model, TRAINING
     if base.id.startswith("models/"):
         message = "a folder of this machine, the runner has none"
         problems.add(path, "E624", message, "write the model's Hub id and commit", key="base_model.id")
@@ -56,30 +59,29 @@ def check_base(frozen: Project, problems: Problems) -> None:
 
 def config_changes(main: Project, frozen: Project) -> list[Change]:
     """Values that decide how a result is measured and judged, or which model is loaded, where they differ."""
-    pairs: list[tuple[str, str, BaseModel, BaseModel, Any]] = [
-        ("benchmark", "configs/benchmark_config.yaml", main.benchmark, frozen.benchmark, None),
-        ("task", "task_definition.yaml", main.task, frozen.task, {"metrics": True, "data": _DATA_RULES}),
-        ("training", "configs/training_config.yaml", main.training, frozen.training, {"base_model", "checks"}),
-    ]
+    pairs: list[tuple[str, str, BaseModel, BaseModel]] = [
+        ("benchmark", BENCHMARK, main.benchmark, frozen.benchmark), ("task", TASK, main.task, frozen.task),
+        ("training", TRAINING, main.training, frozen.training),
+    ]  # fmt: skip
     found = []
-    for kind, path, ours, theirs, include in pairs:
-        old, new = (part.model_dump(mode="json", include=include) for part in (ours, theirs))
+    for kind, path, ours, theirs in pairs:
+        old, new = (part.model_dump(mode="json", include=policy_sections(path)) for part in (ours, theirs))
         found += [_change(path, kind, f"{key}: {was} → {now}") for key, was, now in _differences(old, new)]
     return _listed(found)
 
 
 def code_changes(main: Mapping[str, Tracked], theirs: Mapping[str, Tracked]) -> list[Change]:
-    """Code, workflows and pinned packages of a commit of this repository that differ from main's."""
+    """Code, tests, workflows, recipes in files of their own and packages of this repository's commit that differ."""
     found = []
     for path in sorted({*main, *theirs}):
         old, new = main.get(path), theirs.get(path)
-        if old == new or not (path.startswith(CODE) or path == PACKAGES):
+        if old == new or not is_machinery(path):
             continue
         how = "added" if old is None else "removed" if new is None else "changed"
         if path == PACKAGES:
             found.append(_change(path, "packages", f"{how}; the runner installs main's"))
         else:
-            found.append(_change(path, "code", how))
+            found.append(_change(path, "training" if kind_of(path) == "recipe" else "code", how))
     return _listed(found)
 
 
@@ -90,7 +92,7 @@ def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[
         _change(path, "not-taken", "differs from main's, which was used")
         for path in _JUDGED if main.get(path) != theirs.get(path)
     ]  # fmt: skip
-    paths = {path for path in (*main, *theirs) if path.startswith(CODE)}
+    paths = {path for path in (*main, *theirs) if is_machinery(path) and path != PACKAGES}
     if other := sum(main.get(path) != theirs.get(path) for path in paths):
         noun = "file differs" if other == 1 else "files differ"
         found.append(_change("finetune/, scripts/", "not-taken", f"{other} {noun} from main's code, which was used"))

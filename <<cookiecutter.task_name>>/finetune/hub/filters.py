@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
+from functools import partial
 
-from finetune.evaluation.markdown import one_line, plain
+from finetune.markdown import code, fenced, plain
 
 
 def text(value: object) -> str:
@@ -12,19 +12,9 @@ def text(value: object) -> str:
     return plain(" ".join(str(value).split()))
 
 
-def code(value: object) -> str:
-    """`value` as inline code; the delimiter is longer than any run of backticks in it."""
-    inner = one_line(" ".join(str(value).split()))
-    ticks = "`" * (_longest_run(inner) + 1)
-    pad = " " if inner.startswith("`") or inner.endswith("`") else ""
-    return f"{ticks}{pad}{inner}{pad}{ticks}"
-
-
 def fence(value: object, language: str = "") -> str:
-    """`value` as a code block; the fence is longer than any run of backticks in it."""
-    inner = "\n".join(one_line(line) for line in str(value).strip("\n").split("\n"))
-    ticks = "`" * max(3, _longest_run(inner) + 1)
-    return f"{ticks}{language}\n{inner}\n{ticks}"
+    """`value` as a code block, without the empty lines around it."""
+    return fenced(str(value).strip("\n"), language)
 
 
 def number(value: object, digits: int = 3) -> str:
@@ -45,9 +35,6 @@ def size(value: object) -> str:
 
 
 FILTERS = {
-    "text": text, "code": code, "fence": fence, "number": number, "signed": signed, "size": size, "python": repr,
+    "text": text, "code": partial(code, bar="|"), "cell": partial(code, bar="\\|"), "fence": fence,
+    "number": number, "signed": signed, "size": size, "python": repr,
 }  # fmt: skip
-
-
-def _longest_run(value: str) -> int:
-    return max((len(run) for run in re.findall("`+", value)), default=0)

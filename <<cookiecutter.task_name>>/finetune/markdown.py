@@ -1,36 +1,82 @@
-"""Text that may stand in a comment or a step summary: inert, fenced, and short enough for GitHub to take."""
+"""Other people's text in Markdown: inert, fenced, in a table's cell, and short enough for GitHub to take.
+
+The one home of these rules: reports, comments, cards, README and CHECKLIST.md write text of data, models and names
+through it. README's first table is also written by the generator, whose markdown.jinja has `code` in its own words.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-
-from finetune.evaluation import markdown as report
-from finetune.evaluation.markdown import one_line, plain, table
-
-__all__ = ["code", "fenced", "limited", "one_line", "plain", "split_sections", "table"]
+from collections.abc import Iterable, Sequence
 
 CHARACTERS = 60_000
 """GitHub refuses a comment above 65,536 characters with 422."""
 BYTES = 200_000
 """It stores 262,144 bytes: 65,536 characters of four bytes each."""
+# GitHub looks for mentions, issues, addresses and emoji after the entities are decoded: only a sign between parts them.
+_LINKING = re.compile(r"(?i)[@#]|:(?=//)|:(?=(?:[+-]1|100|1234|[\w+-]*[a-z][\w+-]*):)|www(?=\.)|\bGH(?=-\d)")
+# An underscore inside a word is no markup, and metric names stay readable. Lists and underlines begin a line.
+_ACTING = re.compile(r"[&<>@#`*\[\]|\\~!$]|(?<![^\W_])_|_(?![^\W_])|^[-+](?!\S)|^[-=:](?=[-=: ]*$)")
+_NUMBERED = re.compile(r"^(\d{1,9})([.)])(?!\S)")
+_IN_ELEMENT = re.compile(r"[!-/:-@\[-`{-~]")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _HEADING = re.compile(r"#{1,6} ")
 
 
-def fenced(text: str) -> str:
-    """`text` as a code block no text can end; controls, direction marks and zero-width signs are spelled out."""
-    return "\n".join(report.fenced("\n".join(one_line(line) for line in text.split("\n"))))
+def one_line(text: object) -> str:
+    """`text` with control characters, line separators and direction overrides spelled out."""
+    return "".join(c if c.isprintable() else {"\n": "⏎", "\t": " "}.get(c, f"\\u{ord(c):04x}") for c in str(text))
 
 
-def code(text: object) -> str:
-    """`text` on one line as inline code, safe in a table cell too; the delimiter outlasts any run of backticks."""
-    inner = " ".join(one_line(text).split())
-    # A cell ends at a bar even inside code, and an escape of it shows outside a table: its look-alike does neither.
-    inner = inner.replace("|", "∣") or " "
-    ticks = "`" * (max((len(run) for run in re.findall("`+", inner)), default=0) + 1)
+def plain(text: object) -> str:
+    """`text` on one line with nothing that Markdown or GitHub acts on: markup, HTML, mentions, issue links, URLs."""
+    parted = _LINKING.sub(lambda match: match[0] + "\u200b", one_line(text).strip())
+    escaped = _ACTING.sub(lambda match: f"&#{ord(match[0])};", parted)
+    return _NUMBERED.sub(lambda match: f"{match[1]}&#{ord(match[2])};", escaped)
+
+
+def code(text: object, bar: str = "∣") -> str:
+    """`text` on one line as inline code, safe in a table too; the delimiter outlasts any run of backticks.
+
+    A cell ends at a bar even inside code, and an escape of it shows outside a table: its look-alike does neither. Who
+    knows that this is a cell has the sign itself with `bar="\\\\|"`.
+    """
+    inner = " ".join(one_line(text).split()).replace("|", bar) or " "
+    ticks = "`" * (_longest_run(inner) + 1)
     pad = " " if inner.startswith("`") or inner.endswith("`") else ""
     return f"{ticks}{pad}{inner}{pad}{ticks}"
+
+
+def code_element(text: object) -> str:
+    """`text` as a code element with every sign an entity, for files in which we look for comments of our own."""
+    inner = _IN_ELEMENT.sub(lambda match: f"&#{ord(match[0])};", " ".join(one_line(text).split()))
+    return f"<code>{inner}</code>"
+
+
+def fenced(text: object, info: str = "text") -> str:
+    """`text` as a code block no text can end; controls, direction marks and zero-width signs are spelled out."""
+    lines = [one_line(line) for line in str(text).split("\n")]
+    ticks = "`" * max(3, _longest_run("\n".join(lines)) + 1)
+    return "\n".join([f"{ticks}{info}", *lines, ticks])
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall("`+", text)), default=0)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[object]], left: int | None = None) -> list[str]:
+    """Lines of a GitHub table; its cells must be safe already.
+
+    With `left`, so many columns and those without a head stand left, and the others, numbers, right.
+    """
+    sides = ["---" if left is None else ":---" if n < left or not head else "---:" for n, head in enumerate(heads)]
+    cells = ([f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows)
+    return [f"| {' | '.join(row)} |" for row in (heads, sides, *cells)]
+
+
+def folded(title: str, text: str) -> str:
+    """`text` behind a line to click on; both must be safe already."""
+    return f"<details>\n<summary>{title}</summary>\n\n{text}\n\n</details>"
 
 
 def split_sections(markdown: str) -> list[str]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from finetune.config.project import Project
+from finetune.markdown import code, code_element
 
 TASK = re.compile(r"(<!-- task:start (en|zh-TW) -->\r?\n)(.*?)(<!-- task:end -->)", re.DOTALL)
 NAMED = 20
@@ -72,25 +73,8 @@ def _named(names: Sequence[str], comma: str, more: str) -> str:
 
 
 def _code(name: str) -> str:
-    """The name as inline code in a table's cell; the generator's markdown.jinja writes the same."""
-    if "<!--" in name:  # could be taken for one of the markers
-        return f"<code>{_plain(name)}</code>"
-    fence = "`" * (max(map(len, re.findall("`+", name)), default=0) + 1)
-    pad = " " if "`" in name else ""
-    return fence + pad + name.replace("|", "\\|") + pad + fence
-
-
-def _plain(text: str) -> str:
-    """The name as text that Markdown leaves alone, as markdown.jinja has it."""
-    for sign, written in (
-        ("&", "&amp;"),
-        ("<", "&lt;"),
-        ("|", "&#124;"),
-        ("$", "&#36;"),
-        *((s, f"\\{s}") for s in "\\`*[~"),
-    ):
-        text = text.replace(sign, written)
-    return text.replace("_", "\\_") if re.search(r"(^| )_", text) else text
+    """The name as inline code in a table's cell; a comment's opening could be taken for one of the markers."""
+    return code_element(name) if "<!--" in name else code(name, bar="\\|")
 
 
 def _hub(repo: str) -> str:

@@ -24,10 +24,11 @@ from finetune.console import say, table
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, one_line
+from finetune.evidence.readme import replace_task
 from finetune.evidence.registry import EVIDENCE
 from finetune.hints import for_smoke
+from finetune.markdown import plain
 from finetune.provenance import write_text
-from finetune.readme import replace_task
 
 DATA = Path(__file__).with_name("checklist.yaml")
 SIGNS = {"done": "✓", "open": "○", "failed": "✗"}
@@ -194,7 +195,9 @@ def render(checklist: Checklist, results: dict[str, Result]) -> str:
 def _item_lines(item: Item, result: Result) -> Iterator[str]:
     asked = "（請人確認 · a person confirms）" if item.kind == "ask" else ""
     yield f"- [{'x' if result.status == 'done' else ' '}] {item.id} {item.zh} · {item.en}{asked}"
-    yield f"  - {SIGNS[result.finding.status]} {result.finding.text}"
+    # A hint is our own words; evidence quotes names, labels and other people's errors.
+    text = result.finding.text if item.kind == "ask" else plain(result.finding.text)
+    yield f"  - {SIGNS[result.finding.status]} {text}"
     if item.confirm:
         yield f"  - [{'x' if result.confirmed else ' '}] {item.id} 請人確認 · a person confirms: {item.confirm}"
 
