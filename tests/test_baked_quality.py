@@ -33,7 +33,7 @@ def test_own_linter_has_nothing_to_say(bake: Bake, task_type: str) -> None:
 def test_help_works_with_the_base_install_only(bake: Bake, script: str, tmp_path: Path) -> None:
     """Every heavy package is made to fail on import."""
     blocked = tmp_path / "blocked"
-    for name in ("torch", "transformers", "peft", "trl", "datasets", "sklearn", "matplotlib", "gguf", "llama_cpp",
+    for name in ("torch", "transformers", "peft", "trl", "datasets", "sklearn", "gguf", "llama_cpp",
                  "huggingface_hub", "accelerate", "numpy"):  # fmt: skip
         (blocked / name).mkdir(parents=True)
         (blocked / name / "__init__.py").write_text("raise ImportError('not in the base install')", encoding="utf-8")
