@@ -26,7 +26,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
-sys.path[:0] = [str(TEMPLATE), str(TEMPLATE / "tests")]
+sys.path[:0] = [str(TEMPLATE), str(ROOT / "tests" / "package")]
 
 import yaml  # noqa: E402
 

@@ -1,6 +1,6 @@
 """Training speed of our three batchings beside TRL's own SFTTrainer, each in its own process, in one run.
 
-    python benchmarks/training.py REPOSITORY [--steps 12] [--dtype bf16|fp32] [--out curves.png]
+    python benchmarks/training.py REPOSITORY [--steps 12] [--dtype bf16|fp32] [--out curves.html]
 
 REPOSITORY is a baked task repository after `make convert`; its training split, base model, LoRA and optimiser
 settings are used by all four. Rounds are interleaved, so that a noisy machine disturbs all of them alike; ratios count.
@@ -21,6 +21,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 FORMS = ("trl", "padded", "packed", "shared_prefix")
+COLOURS = {"trl": "var(--soft)", "padded": "var(--limited)", "packed": "var(--good)", "shared_prefix": "var(--tuned)"}
 
 
 def ours(project: Any, base: Any, form: str, steps: int, dtype: Any) -> dict[str, Any]:
@@ -130,22 +131,39 @@ def one(arguments: argparse.Namespace) -> None:
 
 
 def draw(results: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Loss over steps and over seconds, side by side."""
-    import matplotlib
+    """A page with the loss over steps and over seconds, in the style of the reports."""
+    sys.path.insert(0, str(TEMPLATE))
+    from finetune.html_page import SHARED
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    by_step = {form: [*enumerate(rounds[0]["losses"], 1)] for form, rounds in results.items()}
+    pace = {form: median(r["seconds_per_step"] for r in rounds) for form, rounds in results.items()}
+    by_time = {form: [(step * pace[form], loss) for step, loss in curve] for form, curve in by_step.items()}
+    curves = [panel("optimiser step", by_step), panel("seconds", by_time)]
+    style = (SHARED / "page.css.j2").read_text(encoding="utf-8")
+    colours = " ".join(f".{form} {{ stroke: {colour}; fill: {colour}; }}" for form, colour in COLOURS.items())
+    style += f"polyline {{ fill: none !important; stroke-width: 2; }} text {{ font-size: 12px; }} {colours}"
+    sections = "".join(f"<section>{curve}</section>" for curve in curves)
+    title = "training loss of four batchings"
+    page = f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{style}</style><main>{sections}</main>"
+    path.write_text(page, encoding="utf-8")
 
-    figure, (by_step, by_time) = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for form, rounds in results.items():
-        losses, pace = rounds[0]["losses"], median(r["seconds_per_step"] for r in rounds)
-        by_step.plot(range(1, len(losses) + 1), losses, label=form)
-        by_time.plot([pace * (index + 1) for index in range(len(losses))], losses, label=form)
-    by_step.set(xlabel="optimiser step", ylabel="training loss")
-    by_time.set(xlabel="seconds")
-    by_time.legend()
-    figure.tight_layout()
-    figure.savefig(path, dpi=120)
+
+def panel(label: str, curves: dict[str, list[tuple[float, float]]]) -> str:
+    """Training loss over `label`: one line a form, their names beside it."""
+    from finetune.svg import axis, svg
+
+    points = [point for curve in curves.values() for point in curve]
+    x = axis(0, max(place for place, _ in points), 48, 600)
+    y = axis(0, max(loss for _, loss in points), 214, 12)
+    parts = [f'<text x="324" y="236" text-anchor="middle">{label}, to {max(place for place, _ in points):.4g}</text>']
+    parts += [
+        f'<text x="42" y="{y(loss) + 4}" text-anchor="end">{loss:.3g}</text>' for loss in (0, max(v for _, v in points))
+    ]
+    for row, (form, curve) in enumerate(curves.items()):
+        path = " ".join(f"{x(place)},{y(loss)}" for place, loss in curve)
+        parts.append(f'<polyline class="{form}" points="{path}"/>')
+        parts.append(f'<text class="{form}" stroke="none" x="616" y="{24 + 20 * row}">{form}</text>')
+    return svg(720, 244, f"training loss over {label}", parts)
 
 
 def main() -> int:
@@ -154,7 +172,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--dtype", choices=["bf16", "fp32"], default="bf16")
-    parser.add_argument("--out", type=Path, help="write the loss curves as a picture")
+    parser.add_argument("--out", type=Path, help="write the loss curves as a page")
     parser.add_argument("--form", choices=FORMS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.form:

@@ -32,7 +32,8 @@ VERBATIM = {
 GITHUB = {
     ".github/ISSUE_TEMPLATE/1_wrong_answer.yml", ".github/ISSUE_TEMPLATE/2_data.yml",
     ".github/ISSUE_TEMPLATE/3_pipeline.yml", ".github/ISSUE_TEMPLATE/config.yml", ".github/actionlint.yaml",
-    ".github/actions/setup/action.yml", ".github/actions/setup/setup.py", ".github/dependabot.yml",
+    ".github/actions/setup/action.yml", ".github/actions/setup/base.txt", ".github/actions/setup/lock.py",
+    ".github/actions/setup/setup.py", ".github/actions/setup/tokens.txt", ".github/dependabot.yml",
     ".github/workflows/ci.yml", ".github/workflows/data.yml", ".github/workflows/release.yml",
     ".github/workflows/train.yml", ".github/zizmor.yml",
 }  # fmt: skip

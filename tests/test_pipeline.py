@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import TEMPLATE, Bake, BakedProject
+from conftest import Bake, BakedProject
 
-sys.path.append(str(TEMPLATE / "tests"))
+sys.path.append(str(ROOT / "tests" / "package"))
 
 from tiny_model import write_tiny_model
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from conftest import TEMPLATE, Bake, BakedProject
+from conftest import Bake, BakedProject
 from fakes.hub import HubServer, start_hub
 from fakes.hub_store import Identity
 
-sys.path.append(str(TEMPLATE / "tests"))
+sys.path.append(str(ROOT / "tests" / "package"))
 
 from tiny_model import write_tiny_model
 

@@ -20,7 +20,7 @@ from test_github_markdown import HOSTILE, assert_no_reference, kinds, shown
 FIRST = marker_line("evaluation")
 EARLIER = 41
 PAGE = "https://github.com/acme/demo/actions/runs/55"
-HEAVY = ("numpy", "sklearn", "torch", "transformers", "peft", "rouge_score", "sacrebleu", "matplotlib", "safetensors")
+HEAVY = ("numpy", "sklearn", "torch", "transformers", "peft", "rouge_score", "sacrebleu", "safetensors")
 
 
 class Desk:

@@ -260,7 +260,6 @@ def test_the_script_needs_the_base_install_only(project: Project, tmp_path: Path
         "trl",
         "datasets",
         "sklearn",
-        "matplotlib",
         "huggingface_hub",
         "numpy",
         "requests",

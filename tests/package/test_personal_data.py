@@ -35,6 +35,7 @@ IBAN, TAIWAN = "a bank account number (IBAN)", "a Taiwan national ID"
         ("5500005555555559 and 378282246310005", [CARD]),
         ("DE89 3704 0044 0532 0130 00 thanks", [IBAN]),
         ("帳號GB82WEST12345698765432。", [IBAN]),
+        ("MN12 1234 1234 5678 9123 and", [IBAN]),
         ("身分證A123456789號", [TAIWAN]),
         ("arc a800000014 or AC01234567", [TAIWAN]),
         ("jo@acme.tw 0912345678", [EMAIL, PHONE]),

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from repository import ROOT, TEMPLATE
 
@@ -171,6 +176,97 @@ def test_the_tokenizer_is_borrowed_only_at_its_pinned_version(tmp_path: Path, in
     write_project(tmp_path, '"PyYAML"', 'tokens = ["alpha"]\n', f"{base}alpha==2.0\n")
     done = run(tmp_path, EXTRAS="tokens", PIP_NO_INDEX="1", PIP_FIND_LINKS=str(index))
     assert done.returncode == 74 and "borrowed" not in done.stdout  # PyYAML is no wheel of that index
+
+
+def write_locks(root: Path, digest: str, files: dict[str, str]) -> None:
+    folder = root / ".github" / "actions" / "setup"
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, entry in files.items():
+        (folder / name).write_text(f"{entry} \\\n    --hash=sha256:{digest}\n" if entry else "", encoding="utf-8")
+
+
+def digest_of(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def test_what_has_digests_is_installed_by_them_alone(tmp_path: Path, index: Path) -> None:
+    """The base install of a hosted job; alone, for the lock holds what others ask for."""
+    write_project(tmp_path, '"alpha"', 'more = ["beta"]\n', "alpha==1.0\nbeta==1.0\n")
+    wheel = index / "alpha-1.0-py3-none-any.whl"
+    write_locks(tmp_path, digest_of(wheel), {"base.txt": "alpha==1.0"})
+    done = run(tmp_path, **offline(index))
+    assert done.returncode == 0 and "(base): installed from base.txt, by digest" in done.stdout, done.stderr
+    code = "import importlib.util as u, alpha; print(alpha.VERSION, bool(u.find_spec('beta')))"
+    assert in_venv(tmp_path, code) == "1.0 False"
+    done = run(tmp_path, EXTRAS="more", **offline(index))
+    assert done.returncode == 0 and "(base,more): installed from constraints.txt" in done.stdout, done.stderr
+    wheel.write_bytes(wheel.read_bytes() + b"x")
+    done = run(tmp_path, **offline(index))
+    assert done.returncode == 74 and "DO NOT MATCH THE HASHES" in done.stderr and "E252" in done.stdout
+    assert not list(tmp_path.glob(".venv/lib/*/site-packages/alpha*"))
+
+
+def test_with_digests_nothing_is_built(tmp_path: Path, index: Path) -> None:
+    """A source's build asks for tools whose digests nobody has."""
+    source = index / "gamma-1.0.tar.gz"
+    with tarfile.open(source, "w:gz") as archive:
+        (tmp_path / "setup.py").write_text("open('/dev/stderr', 'w').write('BUILT')", encoding="utf-8")
+        archive.add(tmp_path / "setup.py", "gamma-1.0/setup.py")
+    write_project(tmp_path, '"gamma"', pins="gamma==1.0\n")
+    write_locks(tmp_path, digest_of(source), {"base.txt": "gamma==1.0"})
+    done = run(tmp_path, **offline(index))
+    assert done.returncode == 74 and "BUILT" not in done.stderr and "gamma" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("pins", "entry", "code", "sentence"),
+    [
+        ("alpha==1.0\n", "beta==1.0", 2, "alpha of pyproject.toml is not in"),
+        ("alpha==2.0\n", "alpha==1.0", 74, "setup/lock.py"),
+    ],
+    ids=["new dependency", "raised version"],
+)
+def test_digests_of_another_list_name_the_command_that_renews_them(
+    tmp_path: Path, index: Path, pins: str, entry: str, code: int, sentence: str
+) -> None:
+    write_project(tmp_path, '"alpha"', pins=pins)
+    write_locks(tmp_path, digest_of(index / "alpha-1.0-py3-none-any.whl"), {"base.txt": entry})
+    done = run(tmp_path, **offline(index))
+    assert done.returncode == code and sentence in done.stdout and "setup/lock.py" in done.stdout
+
+
+def required(names: list[str]) -> set[str]:
+    """Those packages and all that they ask for here, by their own metadata."""
+    found: set[str] = set()
+    wanted = [Requirement(name) for name in names]
+    while wanted:
+        one = wanted.pop()
+        if (one.marker is None or one.marker.evaluate({"extra": ""})) and canonicalize_name(one.name) not in found:
+            found.add(canonicalize_name(one.name))
+            wanted += map(Requirement, requires(one.name) or [])
+    return found
+
+
+def test_the_digests_are_those_of_the_pinned_base_install(setup: ModuleType) -> None:
+    pins = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {canonicalize_name(name): pin for name, _, pin in (line.partition("==") for line in pins) if pin}
+    for extra in ("", "tokens"):
+        wanted, alone = setup.requirements(ROOT, [extra] if extra else [])
+        text = (SETUP.parent / f"{extra or 'base'}.txt").read_text(encoding="utf-8")
+        entries = re.findall(r"^(\S+)==(\S+)(?: ;.*)? \\\n((?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", text, re.M)
+        assert len(entries) == text.count("==") - text.count(" == "), "an entry without a digest"
+        assert {name: pinned.get(name) for name, _, _ in entries} == {name: pin for name, pin, _ in entries}
+        here = {canonicalize_name(setup.name_of(one)) for one in alone} if extra else required(wanted)
+        assert here <= {name for name, _, _ in entries}
+
+
+def test_renewing_the_digests_without_uv_says_how_to_get_it(tmp_path: Path) -> None:
+    write_project(tmp_path, '"alpha"')
+    script = SETUP.with_name("lock.py")
+    done = subprocess.run(
+        [sys.executable, str(script)], cwd=tmp_path, env={"PATH": ""}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2 and done.stderr == "E244 there is no uv. Fix: pipx install uv\n"
 
 
 def test_only_torch_comes_from_the_torch_index(tmp_path: Path) -> None:

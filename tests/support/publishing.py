@@ -20,7 +20,7 @@ def build(root: Path, seed: int = 0) -> Path:
         "import sys; from pathlib import Path; from release_tree import make_release; "
         "make_release(Path(sys.argv[1]), seed=int(sys.argv[2]))"
     )
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TEMPLATE), str(TEMPLATE / "tests")])}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(TEMPLATE), str(ROOT / "tests" / "package")])}
     command = [sys.executable, "-c", code, str(root), str(seed)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -18,8 +18,8 @@ RENDERED = ("README.md", "pyproject.toml", "LICENSE", "task_definition.yaml", "c
 """Files the generator fills in from the answers."""
 _MARK = "<" * 2 + " cookiecutter."
 HEAVY = (
-    "torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "sklearn", "matplotlib",
-    "llama_cpp", "gguf", "huggingface_hub",
+    "torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "sklearn", "llama_cpp",
+    "gguf", "huggingface_hub",
 )  # fmt: skip
 """Packages of the extras; a script's --help must do without them."""
 HELP_SECONDS = 120

@@ -7,8 +7,8 @@ from pathlib import Path
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
 from finetune.github.client import actions
-from finetune.markdown import fenced
 from finetune.machinery import Comparison, compare
+from finetune.markdown import fenced
 
 SHOWN = 50
 """Differences listed; the rest is counted."""

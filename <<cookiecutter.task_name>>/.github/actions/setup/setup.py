@@ -1,7 +1,9 @@
 """Make .venv in the current folder: EXTRAS=train,demo TORCH_INDEX=… python3 -I .github/actions/setup/setup.py
 
-Packages are installed from pyproject.toml at the versions of constraints.txt. Where the interpreter that runs this file
-has all of them at exactly those versions (a prebuilt runner image), .venv borrows them and nothing is downloaded.
+Packages are installed from pyproject.toml at the versions of constraints.txt. What has a file of digests beside this
+one (base.txt, tokens.txt: lock.py writes them) is taken by digest alone, as wheels: nothing is built, nothing else gets
+in. Where the interpreter that runs this file has all of them at exactly those versions (a prebuilt runner image), .venv
+borrows them and nothing is downloaded.
 The project itself is not installed: the workflows run it from the checkout, with PYTHONPATH.
 --develop is what `make setup` does: it goes on in the .venv that is there, and the project itself is installed too.
 
@@ -27,6 +29,7 @@ from pathlib import Path
 BAD_INPUT, IO_FAULT = 2, 74
 OLDEST = (3, 11)
 CONSTRAINTS = "constraints.txt"
+LOCKS = Path(".github") / "actions" / "setup"
 ALONE = ("tokens",)
 """Extras whose packages come without their own requirements. tokenizers asks for huggingface_hub, which it only needs
 to download: 43 MB and a client of the Hub, in a job that reads what strangers write. `from tokenizers import Tokenizer`
@@ -111,9 +114,32 @@ def borrow(root: Path, wanted: list[str]) -> None:
                 (venv / "bin" / tool.name).symlink_to(tool)
 
 
-def install(root: Path, wanted: list[str], alone: list[str], torch_index: str) -> None:
-    """Download and install all at the pinned versions; what has to be built is built with pinned tools."""
+def locks_of(root: Path, extras: list[str], needed: list[str]) -> list[Path]:
+    """The files of digests for the base install and `extras`, or [] where one of them has none.
+
+    Raises SetupError when they leave out one of the `needed` requirements.
+    """
+    files = [LOCKS / f"{name}.txt" for name in ("base", *extras)]
+    if not all((root / file).is_file() for file in files):
+        return []
+    text = "".join((root / file).read_text(encoding="utf-8") for file in files)
+    locked = {re.sub("[-_.]+", "-", name).lower() for name in re.findall(r"^([\w.-]+)==", text, re.MULTILINE)}
+    if absent := [one for one in needed if re.sub("[-_.]+", "-", name_of(one)).lower() not in locked]:
+        listed = ", ".join(map(str, files))
+        raise SetupError(f"{', '.join(absent)} of pyproject.toml is not in {listed}. Fix: python3 {LOCKS}/lock.py")
+    return files
+
+
+def install(root: Path, wanted: list[str], alone: list[str], torch_index: str, locks: list[Path]) -> None:
+    """Download and install all at the pinned versions; what has to be built is built with pinned tools.
+
+    With `locks` nothing is built, and no file is taken whose digest is not there.
+    """
     python = make_venv(root) / "bin" / "python"
+    if locks:
+        asked = [option for file in locks for option in ("-r", str(file))]
+        run_pip(root, python, "--no-cache-dir", "--no-deps", "--require-hashes", "--only-binary", ":all:", *asked)
+        return
     install_torch(root, python, wanted, torch_index, "--no-cache-dir")
     if wanted:
         run_pip(root, python, "--no-cache-dir", *wanted)
@@ -199,7 +225,8 @@ def run_pip(root: Path, python: Path, *arguments: str) -> None:
         version = ".".join(map(str, sys.version_info[:2]))
         raise SetupError(
             f"pip failed, its reason stands above; {CONSTRAINTS} was tested with Python 3.11, this is {version} "
-            f"({sys.executable}); a failed download heals when it is run again", IO_FAULT, "E252",
+            f"({sys.executable}); a failed download heals when it is run again, digests after a change of versions by "
+            f"python3 {LOCKS}/lock.py", IO_FAULT, "E252",
         )  # fmt: skip
 
 
@@ -217,8 +244,10 @@ def set_up(root: Path, extras: list[str], torch_index: str) -> str:
     if not reason:
         borrow(root, [*wanted, *alone])
         return f".venv ({named}): borrowed from {sys.executable}, which has every pinned version"
-    install(root, wanted, alone, torch_index)
-    return f".venv ({named}): installed from {CONSTRAINTS}; {sys.executable} could not lend it: {reason}"
+    locks = locks_of(root, extras, [*wanted, *alone])
+    install(root, wanted, alone, torch_index, locks)
+    source = " and ".join(file.name for file in locks) + ", by digest" if locks else CONSTRAINTS
+    return f".venv ({named}): installed from {source}; {sys.executable} could not lend it: {reason}"
 
 
 def check_python() -> None:
