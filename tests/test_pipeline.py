@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import Bake, BakedProject
+from conftest import ROOT, Bake, BakedProject
 
 sys.path.append(str(ROOT / "tests" / "package"))
 

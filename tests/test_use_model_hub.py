@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Bake, BakedProject
+from conftest import ROOT, Bake, BakedProject
 from fakes.hub import HubServer, start_hub
 from fakes.hub_store import Identity
 

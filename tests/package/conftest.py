@@ -25,9 +25,10 @@ from finetune.interrupts import SIGNALS
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["FINETUNE_LANG"] = "en"  # whatever the repository's own task speaks
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-# A job in the background of a script ignores Ctrl-C, and what it starts inherits that; people's terminals do not.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A job in the background ignores Ctrl-C, one of nohup SIGHUP, and what they start inherits that; terminals do not.
+for number in SIGNALS:
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 TOPICS = {
     "billing": ("invoice", "charge", "refund"),

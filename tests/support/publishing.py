@@ -10,7 +10,8 @@ from pathlib import Path
 
 from fakes.hub import HubServer
 
-TEMPLATE = Path(__file__).resolve().parents[2] / "<<cookiecutter.task_name>>"
+ROOT = Path(__file__).resolve().parents[2]
+TEMPLATE = ROOT / "<<cookiecutter.task_name>>"
 REPOS = ("acme/small-lora", "acme/small-gguf", "acme/small")
 
 
