@@ -78,10 +78,10 @@ REFUSED = {
     "data/raw/\u202egnp.jsonl": (ROWS, "E617", "unsafe file name"),
     f"data/raw/{'a' * 120}.jsonl": (ROWS, "E617", "unsafe file name"),
     "configs/-o.yaml": (ROWS, "E617", "unsafe file name"),
-    "data/raw/rows.csv": (ROWS, "E617", "not a .jsonl file"),
-    "data/raw/rows.jsonl.gz": (ROWS, "E617", "not a .jsonl file"),
-    "data/raw/more/rows.jsonl": (ROWS, "E617", "in a folder"),
-    "data/raw/ROWS.jsonl": (ROWS, "E617", "only by case"),
+    "data/raw/rows.csv": (ROWS, "E146", "not a .jsonl file"),
+    "data/raw/rows.jsonl.gz": (ROWS, "E146", "not a .jsonl file"),
+    "data/raw/more/rows.jsonl": (ROWS, "E143", "in a folder"),
+    "data/raw/ROWS.jsonl": (ROWS, "E147", "only by case"),
 }
 
 

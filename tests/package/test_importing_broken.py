@@ -34,7 +34,7 @@ def test_a_broken_text_file_is_one_coded_line_with_its_place(empty, tmp_path, ca
     [
         (b"", "E161"), (b" \n\n", "E161"), (b"<html><table></table></html>", "E162"), (b"%PDF-1.7\n", "E162"),
         (b"\x1f\x8b\x08rest", "E162"), (b"SQLite format 3\0", "E162"), (b"PK\x03\x04rest", "E164"),
-        (b"version https://git-lfs.github.com/spec/v1\n", "E162"), (b"just one text\nand another\n", "E162"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "E144"), (b"just one text\nand another\n", "E162"),
         (b"a\0b\n", "E162"),
     ],
 )  # fmt: skip

@@ -207,8 +207,14 @@ def test_old_environment_behind_a_link_is_left_alone(tmp_path: Path) -> None:
     [
         (None, "", "", 2, "no pyproject.toml"),
         ('dependencies = ["x"', "", "", 2, "pyproject.toml cannot be read"),
-        ("[project]\n", None, "", 2, "no constraints.txt"),
-        ("[project]\n[project.optional-dependencies]\na = []\n", "", "a,trian", 2, "no extra trian; it has a"),
+        ("[project]\n", None, "", 2, "E257 no constraints.txt"),
+        (
+            "[project]\n[project.optional-dependencies]\na = []\n",
+            "",
+            "a,trian",
+            2,
+            "E257 pyproject.toml has no extra trian; it has a",
+        ),
         ('[project]\ndependencies = ["pytest"]\n', "pytest==0.1\n", "", 74, "pip failed"),
     ],
 )
