@@ -52,7 +52,7 @@ class Source:
 
     def pieced_together(self) -> Iterator[int]:
         """Lines of strings to which digits of a code may be added: nobody could search for such a code."""
-        opens = re.compile(r"(?:^|[^A-Za-z0-9])[EW][0-9]{0,2}$")
+        opens, format = re.compile(r"(?:^|\s)[EW][0-9]{0,2}$"), re.compile(r"(?:^|\s)[EW][0-9]{0,2}%")
         for node in self.strings():
             parent = self.parents[node]
             if isinstance(parent, ast.JoinedStr):
@@ -60,7 +60,7 @@ class Source:
                 added = bool(follows) and isinstance(follows[0], ast.FormattedValue)
             else:
                 added = isinstance(parent, ast.BinOp)
-            if added and opens.search(str(node.value)):
+            if added and (opens.search(str(node.value)) or format.search(str(node.value))):
                 yield node.lineno
 
 
