@@ -249,7 +249,7 @@ def test_problem_that_only_the_configurations_show_leaves_nothing(bake: Bake, tm
 def test_existing_target_is_refused_and_untouched(bake: Bake, tmp_path: Path) -> None:
     file = definition(bake, tmp_path)
     (tmp_path / "out" / "ticket-router").mkdir(parents=True)
-    with pytest.raises(FinetuneError, match="E256 .*exists already"):
+    with pytest.raises(FinetuneError, match=r"E256 .*exists already"):
         init_project.init(file, tmp_path / "out")
     assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "ticket-router"]
 

@@ -22,9 +22,9 @@ CODE = re.compile(r"[EW][0-9]{3}\b")
 
 _INTRODUCTION = """# What the messages mean
 
-A problem reads `PATH:LINE: CODE what is wrong. Fix: what to do`. E is an error, W a warning that stops nothing. A code has one
-meaning; the message adds the place and the value. `docs/errors.md#E135` is the address of E135. Written from
-`finetune/codes.toml` by `python -m finetune.codes`.
+A problem reads `PATH:LINE: CODE what is wrong. Fix: what to do`. E is an error, W a warning that stops nothing.
+A code has one meaning; the message adds the place and the value. `docs/errors.md#E135` is the address of E135. Written
+from `finetune/codes.toml` by `python -m finetune.codes`.
 """
 _EXIT_CODES = {
     OK: "done",

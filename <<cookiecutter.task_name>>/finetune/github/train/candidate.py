@@ -52,13 +52,15 @@ class Entry:
 
 
 def read_tree(github: GitHub, sha: str) -> list[Entry]:
-    """All entries of the commit's tree. Raises FinetuneError (E615) when GitHub cuts the list or answers nonsense."""
+    """All entries of the commit's tree. FinetuneError: E618 when GitHub cuts the list, E615 for nonsense."""
     answer = github.get(f"/repos/{{repo}}/git/trees/{sha}", recursive=1)
     if not isinstance(answer, dict) or not isinstance(answer.get("tree"), list):
         raise FinetuneError("GitHub gave no tree for the commit", "run the job again", "E615")
-    if answer.get("truncated") is not False:
+    if answer.get("truncated") is True:
         fix = "remove what does not belong into the repository"
         raise FinetuneError("the commit has more files than GitHub lists at once", fix, "E618")
+    if answer.get("truncated") is not False:
+        raise FinetuneError("GitHub does not say whether the commit's tree is whole", "run the job again", "E615")
     return [_entry(row) for row in answer["tree"]]
 
 
