@@ -75,7 +75,7 @@ def example(task_type: str, language: str = "en", preset: str | None = None) -> 
     from cookiecutter.main import cookiecutter
 
     if preset is not None and preset not in MEMORY_GB:
-        raise FinetuneError(f"{preset!r} is no preset", f"one of {', '.join(MEMORY_GB)}", "E219")
+        raise FinetuneError(f"{preset!r} is no preset", f"one of {', '.join(MEMORY_GB)}", "E228")
     answers = {"task_type": task_type, "language": language, **({"preset": preset} if preset else {})}
     with tempfile.TemporaryDirectory() as folder:
         baked = cookiecutter(
@@ -152,10 +152,10 @@ def check_answers(answers: Answers, defaults: Answers, shown: str) -> None:
     if answers["preset"] not in defaults["_presets"]:
         known = ", ".join(defaults["_presets"])
         message = f"{answers['preset']!r} is no preset"
-        problems.add(shown, "E219", message, f"one of {known}, or --preset", key="resources.preset")
+        problems.add(shown, "E228", message, f"one of {known}, or --preset", key="resources.preset")
     asked = {**defaults, **answers, "__asked_name": answers["task_name"]}
     for problem in _hook("pre_gen_project").find_problems(asked):
-        problems.add(shown, "E219", problem)
+        problems.add(shown, "E254", problem)
     problems.raise_if_errors()
 
 
@@ -181,7 +181,7 @@ def init(
     check_answers(answers, defaults, definition.as_posix())
     target = output / task.task_name
     if os.path.lexists(target):
-        raise FinetuneError(f"{target} exists already", "choose another folder with -o, or remove it")
+        raise FinetuneError(f"{target} exists already", "choose another folder with -o, or remove it", "E256")
     pre, post = _hook("pre_gen_project"), _hook("post_gen_project")
     given = {name: pre.as_template(value) if isinstance(value, str) else value for name, value in answers.items()}
     with _folder(output), tempfile.TemporaryDirectory(prefix=f".{task.task_name}-", dir=output) as staging:
@@ -236,7 +236,7 @@ def main(
     except FinetuneError as error:
         _fail(str(error), error.exit_code)
     except cookiecutter.exceptions.CookiecutterException as error:
-        _fail(f"E974 cookiecutter stopped: {error}", IO_FAULT)
+        _fail(f"E255 cookiecutter stopped: {error}", IO_FAULT)
     except OSError as error:
         _fail(f"E974 {error.strerror or error}: {error.filename}", IO_FAULT)
     _hook("post_gen_project").say(str(target))

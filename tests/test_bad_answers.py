@@ -2,7 +2,7 @@
 
 Further hostile answers, and what holds for any text, are in test_hostile_answers.py. One thing is out of a hook's
 reach: an answer given as an argument in the template's own signs (description='<< 1/0 >>') is source code to
-cookiecutter, which renders it before any hook runs. init_project.py, whose answers come from a file, refuses it (E219).
+cookiecutter, which renders it before any hook runs. init_project.py, whose answers come from a file, refuses it (E254).
 """
 
 from __future__ import annotations

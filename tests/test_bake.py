@@ -26,7 +26,7 @@ RENDERED = {
 VERBATIM = {
     ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHECKLIST.md", "Makefile",
     "configs/accelerate/ddp.yaml", "configs/accelerate/fsdp.yaml", "constraints.txt", "data/raw/.gitkeep",
-    "docs/models.md", "docs/reference.md", "docs/runtime.md",
+    "docs/errors.md", "docs/models.md", "docs/reference.md", "docs/runtime.md",
     "iterations/README.md", "tests/test_task.py",
 }  # fmt: skip
 GITHUB = {

@@ -159,7 +159,7 @@ def test_a_chosen_preset_is_written_where_the_definition_names_none(tmp_path: Pa
     assert (task.resources.preset, task.resources.gpu_memory_gb) == ("CPU-135M-LoRA", 0)
     plain = init_project.init(few_lines(tmp_path, "generation"), tmp_path / "plain")
     assert (plain / "task_definition.yaml").read_bytes() == (tmp_path / "few.yaml").read_bytes()
-    with pytest.raises(BadInput, match="E219"):
+    with pytest.raises(BadInput, match="E228"):
         init_project.init(few_lines(tmp_path, "generation"), tmp_path / "none", preset="9GB")
 
 
@@ -183,7 +183,7 @@ def test_the_printed_example_is_the_template_s_own_and_bakes_as_printed(
 def test_an_example_of_nothing_and_no_definition_are_said(template: Path) -> None:
     for arguments, words in (
         (["--example", "clasification"], ["classification", "extraction", "generation"]),
-        (["--example", "generation", "--preset", "9GB"], ["E219", "CPU-135M-LoRA"]),
+        (["--example", "generation", "--preset", "9GB"], ["E228", "CPU-135M-LoRA"]),
         ([], ["E249", "--example"]),
     ):
         done = run(template, *arguments)
@@ -249,7 +249,7 @@ def test_problem_that_only_the_configurations_show_leaves_nothing(bake: Bake, tm
 def test_existing_target_is_refused_and_untouched(bake: Bake, tmp_path: Path) -> None:
     file = definition(bake, tmp_path)
     (tmp_path / "out" / "ticket-router").mkdir(parents=True)
-    with pytest.raises(FinetuneError, match="exists already"):
+    with pytest.raises(FinetuneError, match=r"E256 .*exists already"):
         init_project.init(file, tmp_path / "out")
     assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out" / "ticket-router"]
 
@@ -333,5 +333,5 @@ def test_a_failure_of_cookiecutter_itself_is_one_line(bake: Bake, template: Path
     text = hook.read_text(encoding="utf-8").replace("    answers = json.loads(ANSWERS)\n", "    return 1\n")
     hook.write_text(text, encoding="utf-8")
     done = run(broken, definition(bake, tmp_path), "-o", tmp_path / "out")
-    assert done.returncode == 74 and "E974 cookiecutter stopped" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 74 and "E255 cookiecutter stopped" in done.stderr and "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists()

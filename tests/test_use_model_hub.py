@@ -129,7 +129,7 @@ def test_a_tag_becomes_its_commit_and_another_revision_is_said(
     server.hub.repos[MODEL].add_commit("main", {}, "all gone")
     assert use(MODEL, "--revision", "v1")[0] == 0 and configured(project)["revision"] == commit
     code, said = use(MODEL, "--revision", "v2")
-    assert code == 74 and f"E973 {MODEL} has no revision v2" in said
+    assert code == 74 and f"E978 {MODEL} has no revision v2" in said
 
 
 def test_a_renamed_model_gets_its_new_name(use: Use, server: HubServer, project: BakedProject, tiny: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_missing_and_a_private_model_are_the_same_to_a_stranger(
     server.hub.publish("acme/secret", tiny, private=True)
     for model in ("acme/none", "acme/secret"):
         code, said = use(model)
-        assert code == 74 and f"E973 the Hub has no model {model} that this login may see" in said
+        assert code == 74 and f"E978 the Hub has no model {model} that this login may see" in said
         assert "hf auth login" in said and changes(project) == set()
     assert use("acme/secret", HF_TOKEN="hf_test")[0] == 0 and configured(project)["id"] == "acme/secret"
 

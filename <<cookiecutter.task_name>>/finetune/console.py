@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from finetune import remedies
+from finetune import codes, remedies
 from finetune.errors import (
     BAD_INPUT,
     INTERRUPTED,
@@ -43,12 +43,12 @@ _err = Console(stderr=True, highlight=False, soft_wrap=True, width=None if sys.s
 def say(text: str) -> None:
     """One plain line on standard error, never markup; where it begins with a code, its remedy follows."""
     _err.print(Text(_harmless(text)))
-    if begins := remedies.CODE.match(text):
+    if begins := codes.CODE.match(text):
         _say_remedies([begins[0]])
 
 
-def _say_remedies(codes: Iterable[str]) -> None:
-    for line in remedies.remedy_lines(codes):
+def _say_remedies(said: Iterable[str]) -> None:
+    for line in remedies.remedy_lines(said):
         _err.print(Text(line))
 
 

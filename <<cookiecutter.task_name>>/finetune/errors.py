@@ -26,7 +26,7 @@ class FinetuneError(Exception):
 
     exit_code = BAD_INPUT
 
-    def __init__(self, message: str, fix: str = "", code: str = "E900") -> None:
+    def __init__(self, message: str, fix: str = "", code: str = "E999") -> None:
         super().__init__(message)
         self.message, self.fix, self.code = message, fix, code
 

@@ -49,7 +49,7 @@ STEPS = ("scripts/02_convert_format.py", "scripts/03_train.py", "scripts/04_eval
 """What the training job calls."""
 START = "scripts/_start.py"
 """What each of them imports first."""
-READ_BY_STEPS = ("finetune/remedies.zh-TW.yaml",)
+READ_BY_STEPS = ("finetune/codes.toml",)
 """What the steps read beside the configurations, and no number depends on."""
 
 

@@ -1,7 +1,7 @@
 """What a code means and what to do about it, in the language of the task, beside the English message.
 
 Messages have one home and one wording, English, so that a code and its words can be searched and quoted everywhere. A
-team whose task is in Chinese gets one more sentence a code from remedies.zh-TW.yaml, `E135 修正：…`: on terminals, in
+team whose task is in Chinese gets one more sentence a code from codes.toml, `E135 修正：…`: on terminals, in
 annotations, in the data report and in the pull request's comment. What machines read (`--json`, the reports' JSON, exit
 codes) is the same in every language. FINETUNE_LANG=en or zh-TW decides instead of task_definition.yaml.
 """
@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-CATALOGUE = Path(__file__).with_name("remedies.zh-TW.yaml")
+from finetune import codes
+
 VARIABLE = "FINETUNE_LANG"
-CODE = re.compile(r"[EW][0-9]{3}\b")
 _LANGUAGE = re.compile(rb"^language:[ \t]*[\"']?([A-Za-z0-9-]+)", re.MULTILINE)
 _READ = 256 * 1024
 _SIMPLIFIED = {"hans", "latn", "cn", "sg", "my"}
@@ -47,23 +47,26 @@ def language() -> str:
     return found[1].decode("ascii") if found else "en"
 
 
-def remedies(codes: Iterable[str]) -> dict[str, str]:
+def remedies(asked: Iterable[str]) -> dict[str, str]:
     """Sentences by code, each code once and in its order; empty where people read English."""
     known = _catalogue() if in_chinese(language()) else {}
-    return {code: known[code] for code in codes if code in known}
+    return {code: known[code] for code in asked if code in known}
 
 
-def remedy_lines(codes: Iterable[str]) -> list[str]:
+def remedy_lines(asked: Iterable[str]) -> list[str]:
     """A line for each code that has one: `E135 修正：…`."""
-    return [f"{code} 修正：{sentence}" for code, sentence in remedies(codes).items()]
+    return [f"{code} 修正：{sentence}" for code, sentence in remedies(asked).items()]
+
+
+def _catalogue() -> dict[str, str]:
+    """Never the reason why a message does not arrive: without its file there are no remedies."""
+    try:
+        sections = _registry(codes.REGISTRY)
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {meaning.code: meaning.chinese for section in sections for meaning in section.meanings}
 
 
 @cache
-def _catalogue() -> dict[str, str]:
-    """Never the reason why a message does not arrive: without its file there are no remedies."""
-    import yaml
-
-    try:
-        return yaml.safe_load(CATALOGUE.read_text(encoding="utf-8"))
-    except OSError:
-        return {}
+def _registry(path: Path) -> list[codes.Section]:
+    return codes.read_registry(path)

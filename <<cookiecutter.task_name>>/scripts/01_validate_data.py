@@ -19,7 +19,8 @@ def main(
 ) -> None:
     """Check every record of data/raw and write benchmarks/results/data_report.{json,md,html}; exit 2 on any error.
 
-    With --fix only write a corrected copy beside each file that needs one; no file of yours is changed.
+    With --fix only write a corrected copy beside each file that needs one; no file of yours is changed. What a
+    code means: docs/errors.md.
     """
     raise typer.Exit(run(write_corrected_copies if fix else validate, project=project, smoke=smoke, as_json=json))
 

@@ -115,7 +115,7 @@ def test_d47_fewer_rows_than_the_minimum(make_project, capsys) -> None:
 def test_d48_longer_than_the_limit_in_characters(raw, capsys) -> None:
     (raw / "bad.jsonl").write_bytes(row() + row("x " * 300 + "x"))
     _, problems, _ = judge(raw.parent.parent, capsys)
-    assert places(problems) == [("E138", BAD, 2)]
+    assert places(problems) == [("E156", BAD, 2)]
     assert "601 characters, input.max_chars is 400" in problems[0]["message"]
 
 

@@ -54,11 +54,11 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_a_local_folder_without_a_model_is_named(make_project: Make) -> None:
     project = make_project()
-    with pytest.raises(FinetuneError, match=r"E221 no model in models/base/tiny") as failure:
+    with pytest.raises(FinetuneError, match=r"E301 no model in models/base/tiny") as failure:
         resolve_base(project)
     assert failure.value.exit_code == 2
     (project.paths.base / "tiny").mkdir(parents=True)
-    with pytest.raises(FinetuneError, match="E221"):
+    with pytest.raises(FinetuneError, match="E301"):
         resolve_base(project)
 
 

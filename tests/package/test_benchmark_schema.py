@@ -37,7 +37,7 @@ def test_c31_the_quantisations_are_a_list_without_repetition(make_project: Make)
 
 def test_every_artefact_needs_a_tolerance(make_project: Make) -> None:
     assert refused(make_project, benchmark={"quantisations": ["f16", "Q8_0", "Q4_K_M"]}) == [
-        (BENCHMARK, "E228", "tolerances")
+        (BENCHMARK, "E215", "tolerances")
     ]
 
 

@@ -148,3 +148,43 @@ def test_evidence_in_the_list_is_text_and_nothing_else() -> None:
     assert not {"image", "link_open", "em_open"} & {token.type for token in tokens}
     shown = "".join(token.content for token in tokens if token.type == "text").replace("\u200b", "")
     assert "![x](https://evil.example/x.png) [a](javascript:b) *c* #1 www.evil.example" in shown
+
+
+def test_a_checklist_that_is_no_utf_8_is_said_and_left_as_it_is(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = make_project().paths.root / "CHECKLIST.md"
+    update(target.parent)
+    big5 = target.read_text(encoding="utf-8").replace("- [ ] 1.1", "- [x] 1.1").encode("big5", "replace")
+    target.write_bytes(big5)
+    capsys.readouterr()
+    assert command(target.parent) == 2
+    said = capsys.readouterr().err
+    assert "CHECKLIST.md:1: E105 not UTF-8" in said and "remove it" in said and "Traceback" not in said
+    assert target.read_bytes() == big5
+    assert command(target.parent, as_json=True) == 2
+    assert [problem["code"] for problem in json.loads(capsys.readouterr().out)["problems"]] == ["E105"]
+
+
+def test_evidence_that_overflows_its_reader_is_a_finding_not_a_traceback(make_project: MakeProject) -> None:
+    """RecursionError is no ValueError: it got past the list of what damage may look like."""
+    project = with_data(make_project())
+    report = project.paths.data_report_json
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text("[" * 100_000, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "checklist.py"), "--project", str(project.paths.root), "--check", "3"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == GATE_FAILED and "Traceback" not in done.stderr
+    assert "the evidence is damaged (RecursionError" in done.stderr
+
+
+def test_a_folder_in_its_place_is_one_line_and_no_success(
+    make_project: MakeProject, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = make_project().paths.root
+    (root / "CHECKLIST.md").unlink(missing_ok=True)
+    (root / "CHECKLIST.md").mkdir()
+    assert command(root) == 74
+    assert "E974 " in capsys.readouterr().err

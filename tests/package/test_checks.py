@@ -101,7 +101,7 @@ def test_the_same_input_in_groups_of_different_splits_is_leakage(make_project, f
 
 def test_an_input_longer_than_the_limit_is_an_error_with_both_numbers(make_project):
     _, problems = check(make_project(rows=[*raw_rows("classification"), {"input": "x" * 401, "label": "billing"}]))
-    assert places(problems) == [("E138", 61)]
+    assert places(problems) == [("E156", 61)]
     assert "401" in problems.errors[0].message
     assert "400" in problems.errors[0].message
 

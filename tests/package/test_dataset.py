@@ -98,10 +98,10 @@ def test_class_weights_reach_their_rows(make_project: Make) -> None:
 
 def test_missing_and_empty_splits_name_the_step_that_makes_them(project: Project) -> None:
     project.paths.train.write_text("", encoding="utf-8")
-    with pytest.raises(FinetuneError, match=r"E102.*holds no rows.*02_convert_format"):
+    with pytest.raises(FinetuneError, match=r"E414.*holds no rows.*02_convert_format"):
         encoded(project)
     project.paths.train.unlink()
-    with pytest.raises(FinetuneError, match=r"E221 no data/chat_format/train\.jsonl.*02_convert_format"):
+    with pytest.raises(FinetuneError, match=r"E414 no data/chat_format/train\.jsonl.*02_convert_format"):
         encoded(project)
 
 
@@ -111,12 +111,12 @@ def test_missing_and_empty_splits_name_the_step_that_makes_them(project: Project
 @pytest.mark.parametrize("ids", [(1, 2, 3, 4), (1, 2), (1, 2, 9, 3)])
 def test_a_row_that_does_not_end_in_a_stop_token_is_refused(ids: tuple[int, ...]) -> None:
     good = EncodedRow("good", (1, 2, 5, 9), 2)
-    with pytest.raises(FinetuneError, match=r"E139 row bad of train\.jsonl does not end in a stop token"):
+    with pytest.raises(FinetuneError, match=r"E253 row bad of train\.jsonl does not end in a stop token"):
         check_stop_token([good, EncodedRow("bad", ids, 2)], {9}, "train.jsonl")
 
 
 def test_a_stop_token_of_the_prompt_is_no_end_of_the_answer() -> None:
-    with pytest.raises(FinetuneError, match="E139"):
+    with pytest.raises(FinetuneError, match="E253"):
         check_stop_token([EncodedRow("empty", (1, 9), 2)], {9}, "train.jsonl")
 
 

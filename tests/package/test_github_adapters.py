@@ -83,7 +83,7 @@ def test_a_link_in_the_workspace_is_not_followed(run: EvaluatedRun, tmp_path: Pa
     secret = tmp_path / "secret"
     secret.write_text("s3cret", encoding="utf-8")
     (run.project.paths.root / "build/work/benchmarks/results/predictions/extra.jsonl").symlink_to(secret)
-    with pytest.raises(StorageFault, match=r"E631 results/predictions/extra\.jsonl is no regular file"):
+    with pytest.raises(StorageFault, match=r"E637 results/predictions/extra\.jsonl is no regular file"):
         packed(run)
 
 
@@ -92,7 +92,7 @@ def test_a_checkpoint_in_the_adapter_is_not_packed(run: EvaluatedRun) -> None:
     (folder / "optimizer.pt").write_bytes(b"pickle")
     outputs = [path for path in folder.iterdir() if path.name != "manifest.json"]
     provenance.write_manifest(folder / "manifest.json", step="03_train", inputs={}, outputs=outputs, facts={})
-    with pytest.raises(StorageFault, match=r"E631 adapter/optimizer\.pt may not be packed"):
+    with pytest.raises(StorageFault, match=r"E637 adapter/optimizer\.pt may not be packed"):
         packed(run)
 
 
@@ -289,7 +289,7 @@ def test_an_adapter_of_other_data_is_not_placed(run: EvaluatedRun) -> None:
 
 
 def test_nothing_is_placed_without_a_test_set_to_judge_by(run: EvaluatedRun) -> None:
-    nothing_placed(run, FinetuneError, "run scripts/02_convert_format.py first", "E634")
+    nothing_placed(run, FinetuneError, "run scripts/02_convert_format.py first", "E410")
 
 
 def test_a_damaged_adapter_is_not_placed(run: EvaluatedRun) -> None:

@@ -125,7 +125,7 @@ class TestRefused:
     ])  # fmt: skip
     def test_a_link_or_submodule_is_refused_by_its_name(self, work: Workspace, path: str, mode: str):
         shutil.rmtree(work.change.root / path) if (work.change.root / path).is_dir() else None
-        assert (path, "E621", None) in work.refused(work.with_entry(path, mode, b"/etc/passwd"))
+        assert (path, "E616", None) in work.refused(work.with_entry(path, mode, b"/etc/passwd"))
 
     @pytest.mark.parametrize(
         "name", ["a\nb.jsonl", "a:b.jsonl", 'a"b.jsonl', "a\\b.jsonl", "\u202eab.jsonl", "a|.jsonl"]
@@ -133,7 +133,7 @@ class TestRefused:
     def test_an_unsafe_name_is_refused_and_shown_escaped(self, work: Workspace, name: str):
         sha = work.with_entry(f"data/raw/{name}", REGULAR, b"{}")
         [(path, code, _)] = work.refused(sha)
-        assert code == "E621" and path.isascii() and path.isprintable()
+        assert code == "E617" and path.isascii() and path.isprintable()
 
     @pytest.mark.parametrize("name", ["--help.jsonl", "$(id).jsonl"])
     def test_names_that_a_shell_would_read_are_refused_by_the_data_checks(self, work: Workspace, name: str):

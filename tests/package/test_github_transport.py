@@ -128,7 +128,7 @@ def test_an_asset_is_asked_for_as_bytes(github: GitHubFake) -> None:
     "path", ["x", "/a/../b", "/a/./b", "//evil/x", "/a?x=1", "/a#b", "/a\\b", "https://evil.example/x", "/a/"]
 )
 def test_a_path_cannot_leave_its_endpoint(github: GitHubFake, path: str) -> None:
-    with pytest.raises(FinetuneError, match="E603"):
+    with pytest.raises(FinetuneError, match="E606"):
         github.client().get(path)
     assert not github.requests
 

@@ -153,7 +153,7 @@ def test_a_zip_bomb_is_refused_by_what_it_unpacks_to(empty, tmp_path, capsys) ->
     bomb(file)
     root = empty()
     assert importing(root, file) == 2
-    assert "E164 unpacks to more than 1 GB" in capsys.readouterr().err
+    assert "E140 unpacks to more than 1 GB" in capsys.readouterr().err
 
 
 def test_a_sheet_that_needs_more_memory_than_allowed_ends_its_reader_alone(empty, tmp_path, capsys) -> None:  # noqa: F811

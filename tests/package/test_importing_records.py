@@ -200,7 +200,7 @@ def test_offsets_without_texts_can_be_told(empty, tmp_path) -> None:  # noqa: F8
         ([[6, 7, "product"]], "E182 a span of nothing but spaces"),
         ([[0, 6, "colour"]], "E135 an entity type that is not in the task"),
         ([{"start": 0, "end": 6, "text": "other", "label": "product"}], "E182 a span whose text is another one"),
-        ([{"label": "product"}], "E182 an entity with neither offsets nor text"),
+        ([{"label": "product"}], "E184 an entity with neither offsets nor text"),
     ],
 )
 def test_spans_that_cannot_be_taken_are_counted(empty, tmp_path, capsys, marks, refused) -> None:  # noqa: F811

@@ -87,7 +87,7 @@ def test_an_exception_reads_as_code_sentence_and_fix() -> None:
     assert str(FinetuneError("no adapter.", "run scripts/03_train.py first", "E401")) == (
         "E401 no adapter. Fix: run scripts/03_train.py first"
     )
-    assert str(ModelFault("loss is NaN")) == "E900 loss is NaN"
+    assert str(ModelFault("loss is NaN")) == "E999 loss is NaN"
 
 
 def test_exit_codes_are_the_documented_ones() -> None:

@@ -106,5 +106,5 @@ def test_tokens_are_not_shown() -> None:
 
 def test_offline_switch_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(FinetuneError, match="E815 HF_HUB_OFFLINE"):
+    with pytest.raises(FinetuneError, match="E820 HF_HUB_OFFLINE"):
         find_credentials()

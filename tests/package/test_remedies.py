@@ -7,33 +7,18 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
-from finetune import console, remedies
+from finetune import codes, console, remedies
 from finetune.data.report.markdown import remedy_list
 from finetune.errors import Problem, Problems, StorageFault
-from repository import ROOT
 from taiwanese import faults
 
-CODE = re.compile(r"\b[EW][0-9]{3}\b")
-SOURCES = [path for top in ("finetune", "scripts", ".github") for path in sorted((ROOT / top).rglob("*.py"))]
-CATALOGUE = yaml.safe_load(remedies.CATALOGUE.read_text(encoding="utf-8"))
+CATALOGUE = {meaning.code: meaning.chinese for section in codes.read_registry() for meaning in section.meanings}
 
 
 @pytest.fixture
 def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FINETUNE_LANG", "zh-TW")
-
-
-def test_every_code_has_its_sentence_and_none_is_stale() -> None:
-    raised = {code for path in SOURCES for code in CODE.findall(path.read_text(encoding="utf-8"))}
-    assert len(raised) > 200
-    assert set(CATALOGUE) == raised
-
-
-def test_no_code_is_written_twice() -> None:
-    lines = re.findall(r"^([EW]\d{3}):", remedies.CATALOGUE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert len(lines) == len(set(lines)) == len(CATALOGUE)
 
 
 @pytest.mark.parametrize("code", sorted(CATALOGUE))
@@ -134,13 +119,15 @@ def test_remedies_of_a_report_are_bullets_and_inert(chinese: None) -> None:
     assert listed.count("\n") == 0 and listed.startswith("- E102 修正：") and "&#42;.jsonl" in listed
 
 
-def test_missing_catalogue_costs_no_message(
-    chinese: None, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("text", [None, "[any", "[any.E135]\n", "\xff"], ids=["gone", "no TOML", "half", "no UTF-8"])
+def test_missing_or_damaged_registry_costs_no_message(
+    chinese: None, tmp_path: Path, text: str | None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remedies, "CATALOGUE", tmp_path / "gone.yaml")
-    remedies._catalogue.cache_clear()
+    registry = tmp_path / "codes.toml"
+    if text is not None:
+        registry.write_bytes(text.encode("latin-1"))
+    monkeypatch.setattr(codes, "REGISTRY", registry)
     console.report_problems(found())
-    remedies._catalogue.cache_clear()
     assert capsys.readouterr().err == found().render() + "\n"
 
 

@@ -7,6 +7,8 @@ import importlib.util
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -303,8 +305,14 @@ def test_old_environment_behind_a_link_is_left_alone(tmp_path: Path) -> None:
     [
         (None, "", "", 2, "no pyproject.toml"),
         ('dependencies = ["x"', "", "", 2, "pyproject.toml cannot be read"),
-        ("[project]\n", None, "", 2, "no constraints.txt"),
-        ("[project]\n[project.optional-dependencies]\na = []\n", "", "a,trian", 2, "no extra trian; it has a"),
+        ("[project]\n", None, "", 2, "E257 no constraints.txt"),
+        (
+            "[project]\n[project.optional-dependencies]\na = []\n",
+            "",
+            "a,trian",
+            2,
+            "E257 pyproject.toml has no extra trian; it has a",
+        ),
         ('[project]\ndependencies = ["pytest"]\n', "pytest==0.1\n", "", 74, "pip failed"),
     ],
 )
@@ -442,3 +450,32 @@ def test_both_makefiles_install_by_this_script_alone(folder: Path) -> None:
     text = (folder / "Makefile").read_text(encoding="utf-8")
     assert text.count(".github/actions/setup/setup.py") == 1 and "pip install" not in text and "-m venv" not in text
     assert "unexport PYTHONHOME" in text
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals a process group")
+def test_ctrl_c_in_the_middle_of_a_download_is_one_line(tmp_path: Path) -> None:
+    write_project(tmp_path, '"alpha"', pins="alpha==1.0\n")
+    with socket.create_server(("127.0.0.1", 0)) as index:  # takes the request and never answers
+        url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
+        environment = {**os.environ, "PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_CONFIG_FILE": os.devnull}
+        with subprocess.Popen(
+            [sys.executable, "-I", str(SETUP), "--develop"], cwd=tmp_path, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+        ) as setting_up:  # fmt: skip
+            index.settimeout(120)
+            connection, _ = index.accept()
+            with connection:
+                os.killpg(setting_up.pid, signal.SIGINT)
+                _, said = setting_up.communicate(timeout=120)
+    assert setting_up.returncode == 75 and "E975 stopped by Ctrl-C" in said and "setup.py" not in said
+
+
+def test_folder_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    steps = 'rmdir ../gone && exec "$0" -I "$1" --develop'
+    done = subprocess.run(
+        ["sh", "-c", steps, sys.executable, str(SETUP)], cwd=gone, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 74 and done.stderr.startswith("E974 No such file or directory")
+    assert "Traceback" not in done.stderr

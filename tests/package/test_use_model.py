@@ -255,8 +255,8 @@ def test_a_clock_and_thoughts_are_warned_of(make_project: Make, other: Path, cap
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [("no such/thing", "E290"), ("owner", "E290"), ("./nowhere", "E221"), ("models/base/nothing", "E221"),
-     ("-x/y", "E290"), ("models/../../etc", "E221")],
+    [("no such/thing", "E290"), ("owner", "E290"), ("./nowhere", "E301"), ("models/base/nothing", "E301"),
+     ("-x/y", "E290"), ("models/../../etc", "E301")],
 )  # fmt: skip
 def test_what_names_no_model_is_said(make_project: Make, name: str, code: str) -> None:
     with pytest.raises(FinetuneError) as failure:

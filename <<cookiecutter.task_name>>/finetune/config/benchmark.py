@@ -96,6 +96,6 @@ class BenchmarkConfig(Section):
         missing = sorted({"merged", *self.quantisations} - set(self.tolerances))
         if missing and not found:
             fix = f"add {shape('tolerances', {**self.tolerances, **{name: 0.02 for name in missing}})}"
-            found.append(wrong("E228", f"no tolerance for {', '.join(missing)}", fix, "tolerances"))
+            found.append(wrong("E215", f"no tolerance for {', '.join(missing)}", fix, "tolerances"))
         raise_all(found)
         return self

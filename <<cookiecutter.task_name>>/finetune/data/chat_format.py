@@ -131,12 +131,16 @@ def completion_suffix(tokenizer: PreTrainedTokenizerBase, messages: list[Message
     """
     end = tokenizer.eos_token
     if not isinstance(end, str) or not end:
-        raise FinetuneError("the tokenizer of the base model has no end-of-sequence token", "choose an instruct model")
+        raise FinetuneError(
+            "the tokenizer of the base model has no end-of-sequence token", "choose an instruct model", "E253"
+        )
     answered = [*messages, {"role": "assistant", "content": _SENTINEL}]
     rendered = _render(tokenizer, answered, add_generation_prompt=False, **options)
     before, found, after = rendered.rpartition(_SENTINEL)
     if not found or _SENTINEL in before:
-        raise FinetuneError("the chat template does not render the answer exactly once", "choose another base model")
+        raise FinetuneError(
+            "the chat template does not render the answer exactly once", "choose another base model", "E296"
+        )
     closing, stop, _ = after.partition(end)
     return closing + stop if stop else after + end
 
@@ -154,4 +158,4 @@ def _render(tokenizer: PreTrainedTokenizerBase, messages: list[Message], **optio
     except (TemplateError, ValueError) as refusal:  # ValueError: the tokenizer has no chat template at all
         reason = str(refusal).split("\n")[0][:200]
         message = f"the base model's chat template refuses the messages: {reason}"
-        raise FinetuneError(message, "choose an instruct model that accepts a system message") from refusal
+        raise FinetuneError(message, "choose an instruct model that accepts a system message", "E296") from refusal

@@ -176,7 +176,7 @@ class LineReader:
         elif field != self._closed:
             check_text(value, field, report)
             if field == self._id and len(value) > MAX_ID_CHARS:
-                report("E123", f'field "{field}" is longer than {MAX_ID_CHARS} characters', "use a short id")
+                report("E119", f'field "{field}" is longer than {MAX_ID_CHARS} characters', "use a short id")
 
     def _check_entities(self, value: Any, field: str, report: Callable[[str, str, str], None]) -> None:
         if value is None:

@@ -90,7 +90,7 @@ class RowChecks:
         limit = self._task.input.max_chars
         if len(row.input) > limit:
             what = f"the input has {len(row.input)} characters, input.max_chars is {limit}"
-            self._report(path, line, "E138", what, "shorten the text, or raise input.max_chars in task_definition.yaml")
+            self._report(path, line, "E156", what, "shorten the text, or raise input.max_chars in task_definition.yaml")
         clean = True
         for field, text in self._texts(row):
             if self._policy != "ignore" and (kinds := find_personal_data(text)):

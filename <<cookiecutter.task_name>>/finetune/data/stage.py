@@ -141,13 +141,13 @@ def data_inputs(project: Project) -> dict[str, str]:
 def require_current(project: Project) -> dict[str, Any]:
     """The manifest of the converted data, once that is what step 02 would make now.
 
-    Raises FinetuneError: E221 for no converted data, E416 when something it was made from changed since, or its files;
+    Raises FinetuneError: E414 for no converted data, E416 when something it was made from changed since, or its files;
     BadInput when data/raw cannot be read at all.
     """
     manifest = provenance.read_manifest(project.paths.data_manifest)
     redo = "run scripts/02_convert_format.py"
     if manifest is None:
-        raise FinetuneError("no converted data", f"{redo} first", "E221")
+        raise FinetuneError("no converted data", f"{redo} first", "E414")
     now, before = data_inputs(project), manifest["inputs"]
     changed = [_MADE_FROM.get(name, name) for name in {**now, **before} if now.get(name) != before.get(name)]
     if changed:

@@ -20,8 +20,8 @@ import yaml
 
 from finetune import remedies
 from finetune.config.project import check_root
-from finetune.console import say, table
-from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
+from finetune.console import guarded, say, table
+from finetune.errors import GATE_FAILED, OK, BadInput, FinetuneError, Problems
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, one_line
 from finetune.evidence.readme import replace_task
@@ -33,7 +33,6 @@ from finetune.provenance import write_text
 DATA = Path(__file__).with_name("checklist.yaml")
 SIGNS = {"done": "✓", "open": "○", "failed": "✗"}
 UNCHECKED = Finding("open", "not checked yet: run scripts/checklist.py")
-_DAMAGE = (KeyError, TypeError, ValueError, AttributeError, IndexError, OSError)
 _ITEM = re.compile(r"^- \[([ xX])\] (\d+\.\d+) ")
 _CONFIRM = re.compile(r"^  - \[([ xX])\] (\d+\.\d+) ")
 
@@ -162,7 +161,9 @@ def _decide(item: Item, facts: Facts) -> Finding:
     """Evidence that cannot be read proves the contrary of done, whatever is wrong with it."""
     try:
         return EVIDENCE[str(item.evidence)](facts)
-    except (*_DAMAGE, FinetuneError) as damage:
+    except MemoryError:
+        raise  # says nothing about the evidence
+    except Exception as damage:
         what = f"{type(damage).__name__} {damage}"
         return Finding("failed", one_line(f"the evidence is damaged ({what}); look at {item.hint}"))
 
@@ -225,7 +226,7 @@ def update(root: Path, smoke: bool = False, check: int | None = None, as_json: b
     check_root(root)
     facts = Facts(root, smoke)
     target = facts.root / ("build/smoke/CHECKLIST.md" if smoke else "CHECKLIST.md")
-    before = target.read_text(encoding="utf-8") if target.is_file() else ""
+    before = _written_before(target, facts.name(target))
     _write_readme(facts)
     results = evaluate(checklist, facts, read_ticks(before))
     text = render(checklist, results)
@@ -242,6 +243,18 @@ def update(root: Path, smoke: bool = False, check: int | None = None, as_json: b
     if blockers:
         say(f"E976 phase {check}: {len(blockers)} items are not done. Fix: see the evidence lines above")
     return GATE_FAILED if blockers else OK
+
+
+def _written_before(path: Path, shown: str) -> str:
+    """The checklist as it is, with the ticks of people; BadInput (E105) rather than lose them."""
+    try:
+        return path.read_bytes().decode("utf-8").replace("\r\n", "\n") if path.is_file() else ""
+    except UnicodeDecodeError as bad:
+        problems = Problems()
+        line = bad.object.count(b"\n", 0, bad.start) + 1
+        fix = "save the file as UTF-8, or remove it: it is written anew, without what people ticked"
+        problems.add(shown, "E105", f"not UTF-8: 0x{bad.object[bad.start]:02x} at byte {bad.start + 1}", fix, line=line)
+        raise BadInput(problems) from None
 
 
 def _write_readme(facts: Facts) -> None:
@@ -261,14 +274,7 @@ def _write_readme(facts: Facts) -> None:
 def command(root: Path, smoke: bool = False, check: int | None = None, as_json: bool = False) -> int:
     """`update` with every failure turned into one message and its exit code."""
     remedies.use(root)
-    try:
-        return update(root, smoke, check, as_json)
-    except FinetuneError as failure:
-        say(str(failure))
-        return failure.exit_code
-    except OSError as failure:
-        say(f"E974 {failure.strerror} ({failure.filename}). Fix: correct it and run the same command again")
-        return IO_FAULT
+    return guarded(lambda: update(root, smoke, check, as_json), as_json=as_json)
 
 
 def _as_json(checklist: Checklist, results: dict[str, Result]) -> dict[str, Any]:

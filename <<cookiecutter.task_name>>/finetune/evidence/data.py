@@ -16,9 +16,11 @@ from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
 
-FILES = {f"E{n}" for n in (101, 102, 104, 105, 106, 140, 143, 144, 145, 146, 147, 148)}
-JSON = {f"E{n}" for n in range(107, 116)}
-FIELDS = {f"E{n}" for n in (116, 117, 120, 121, 122, 123, 124, 130, 138, 141, 150)}
+FILES = {"E101", "E102", "E104", "E105", "E106", "E140", "E143", "E144", "E145", "E146", "E147", "E148"}
+JSON = {"E107", "E108", "E109", "E110", "E111", "E112", "E113", "E114", "E115"}
+FIELDS = {
+    "E116", "E117", "E119", "E120", "E121", "E122", "E123", "E124", "E130", "E138", "E141", "E150", "E156",
+}  # fmt: skip
 LABELS = {"E135", "E151"}
 LEVELS = (("3.2", FILES), ("3.5", JSON), ("3.6", FIELDS), ("3.7", LABELS))
 """Rows refused at one level are not looked at by the next."""

@@ -188,7 +188,7 @@ def _check_test_set(project: Project, report: EvaluationReport, shown: str, prob
 
     path = project.paths.test
     if not path.is_file():
-        problems.add(project.paths.relative(path), "E807", "no test set", "run scripts/02_convert_format.py first")
+        problems.add(project.paths.relative(path), "E410", "no test set", "run scripts/02_convert_format.py first")
         return None
     test = sha256(path)
     if report.data.test_sha256 != test:

@@ -32,7 +32,7 @@ def find_credentials() -> Credentials:
     from huggingface_hub import constants, get_token
 
     if constants.HF_HUB_OFFLINE:
-        raise FinetuneError("HF_HUB_OFFLINE is set", "unset it to publish", "E815")
+        raise FinetuneError("HF_HUB_OFFLINE is set", "unset it to publish", "E820")
     if not os.environ.get("HF_TOKEN") and _can_mint():
         return TrustedPublishing()
     os.environ.pop("HF_OIDC_RESOURCE", None)  # a token scoped to one repository would shadow HF_TOKEN

@@ -96,7 +96,7 @@ def _asked(file: Path, name: str, asked: str) -> Encoding:
         "x".encode(codec)
     except (LookupError, TypeError, ValueError):
         known = "utf-8, utf-16, cp950, big5hkscs, gb18030, cp1252"
-        raise FinetuneError(f"--encoding {asked[:40]!r} is not an encoding", f"one of {known}", "E163") from None
+        raise FinetuneError(f"--encoding {asked[:40]!r} is not an encoding", f"one of {known}", "E172") from None
     codec = "utf-8-sig" if codec == "utf-8" else codec
     return _checked(file, name, Encoding(codec, "--encoding says so"))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,7 +101,7 @@ class _Text:
     def __init__(self, stream: io.TextIOBase, name: str) -> None:
         self._stream, self._name = stream, name
         self._buffer, self.at, self.line = stream.read(_BLOCK), 0, 1
-        self._decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant)
+        self._decoder = json.JSONDecoder(object_pairs_hook=_pairs, parse_constant=_constant, parse_float=_float)
 
     @property
     def rest(self) -> str:
@@ -181,6 +182,13 @@ def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise _Unreadable(f"{name} is not a JSON number", constant=True)
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise _Unreadable("a number is too large", constant=True)
+    return value
 
 
 def records_inside(value: dict[str, Any]) -> tuple[str, list[Any]] | None:

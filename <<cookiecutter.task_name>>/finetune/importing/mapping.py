@@ -34,6 +34,9 @@ def find_mapping(
 ) -> Mapping | None:
     """The mapping of `source`, by its first records; None where `problems` says what has to be told."""
     leaves = _leaves(sample)
+    if not leaves:
+        problems.add(source.name, "E161", "its records hold no fields", "put the texts and their answers into it")
+        return None
     unknown = [
         (option, path) for option, path in (
             ("--input", asked.input), ("--label", asked.answer), ("--id", asked.id), ("--group", asked.group)

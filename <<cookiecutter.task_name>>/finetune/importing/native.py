@@ -73,13 +73,13 @@ def workbook(path: Path, part: str) -> Iterator[dict[str, Any]]:
             if not {"xl/workbook.xml", "xl/workbook.bin", "content.xml"} & set(archive.namelist()):
                 raise Fault("E162", "a zip archive, and no workbook", "unpack it, and import what is inside")
             if sum(item.file_size for item in archive.infolist()) > UNPACKED:
-                raise Fault("E164", "unpacks to more than 1 GB", "save the sheet as CSV")
+                raise Fault("E140", "unpacks to more than 1 GB", "save the sheet as CSV")
     try:
         book = load_workbook(io.BytesIO(data))
         known = [s for s in book.sheets_metadata if str(s.typ).endswith(".WorkSheet")]
         sheets = {s.name: book.get_sheet_by_name(s.name) for s in known}
     except PasswordError:
-        raise Fault("E164", "is protected by a password", "save it without one") from None
+        raise Fault("E178", "is protected by a password", "save it without one") from None
     except CalamineError as failure:
         fix = "save it as .xlsx once more, or get it again"
         raise Fault("E164", f"no workbook that can be read: {_one_line(failure)}", fix) from None

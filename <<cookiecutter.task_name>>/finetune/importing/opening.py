@@ -67,7 +67,7 @@ def _native(path: Path, name: str, head: bytes, options: Options) -> Source | No
         fix = "unpack it, and import what is inside" if "zip" in kind.lower() or kind in ("xz", "Zstandard") else ""
         raise FinetuneError(f"{name}: {kind}, which is not read", fix or "export it as CSV, JSON or Parquet", "E162")
     if head.startswith(LFS):
-        raise FinetuneError(f"{name}: a Git LFS pointer, not the data", "run: git lfs pull", "E162")
+        raise FinetuneError(f"{name}: a Git LFS pointer, not the data", "run: git lfs pull", "E144")
     return None
 
 

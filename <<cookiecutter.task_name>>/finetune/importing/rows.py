@@ -152,7 +152,7 @@ def _from_json(text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise Refused("E182", "an answer that is no JSON list", text[:40]) from None
+        raise Refused("E184", "an answer that is no JSON list", text[:40]) from None
 
 
 class Judge:

@@ -30,7 +30,7 @@ def entities_of(marks: Any, text: str, offsets: str | None, notes: Counter[str])
     found = [_span(mark) for mark in marks]
     placed = [span for span in found if span[1] is not None]
     if placed and len(placed) < len(found):
-        raise Refused("E182", "entities with and without offsets")
+        raise Refused("E184", "entities with and without offsets")
     if not placed:
         return [{"type": kind, "text": _trimmed(said or "", notes)} for kind, _, _, said in found]
     counted = _counting(placed, text, offsets, notes)
@@ -46,7 +46,7 @@ def _span(mark: Any) -> tuple[str, int | None, int | None, str | None]:
     if is_span(mark):
         return mark[2], mark[0], mark[1], None
     if not isinstance(mark, dict):
-        raise Refused("E182", "an entity that is neither an object nor [start, end, type]")
+        raise Refused("E184", "an entity that is neither an object nor [start, end, type]")
     kind = _first(mark, _TYPES)
     if isinstance(kind, list):
         if len(kind) != 1:
@@ -54,10 +54,10 @@ def _span(mark: Any) -> tuple[str, int | None, int | None, str | None]:
         kind = kind[0]
     start, end, text = _first(mark, _STARTS), _first(mark, _ENDS), _first(mark, _TEXTS)
     if not isinstance(kind, str) or not kind.strip():
-        raise Refused("E182", "an entity without a type")
+        raise Refused("E184", "an entity without a type")
     whole = all(type(number) is int for number in (start, end))
     if not whole and not isinstance(text, str):
-        raise Refused("E182", "an entity with neither offsets nor text")
+        raise Refused("E184", "an entity with neither offsets nor text")
     return kind.strip(), *((start, end) if whole else (None, None)), text if isinstance(text, str) else None
 
 

@@ -79,7 +79,7 @@ def import_files(project: Project, files: list[Path], wishes: Wishes) -> int:
         if targets.count(job.target) > 1:
             shown = project.paths.relative(job.target)
             problems.add(
-                job.source.name, "E172", f"would be written to {shown} like another one", "import it with --name"
+                job.source.name, "E168", f"would be written to {shown} like another one", "import it with --name"
             )
     problems.raise_if_errors()
     judge = Judge(project)

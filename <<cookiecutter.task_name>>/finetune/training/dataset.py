@@ -42,7 +42,7 @@ def load_rows(
     """
     if not path.is_file():
         shown = project.paths.relative(path)
-        raise FinetuneError(f"no {shown}", "run scripts/02_convert_format.py first", code="E221")
+        raise FinetuneError(f"no {shown}", "run scripts/02_convert_format.py first", code="E414")
     options = chat_format.template_options(project.training)
     shown, problems = project.paths.relative(path), Problems()
     rows: list[EncodedRow] = []
@@ -61,21 +61,21 @@ def load_rows(
         rows.append(EncodedRow(record["id"], (*head, *tail), len(head), weight))
     problems.raise_if_errors()
     if not rows:
-        raise FinetuneError(f"{shown} holds no rows", "run scripts/02_convert_format.py again", code="E102")
+        raise FinetuneError(f"{shown} holds no rows", "run scripts/02_convert_format.py again", code="E414")
     return rows
 
 
 def check_stop_token(rows: Sequence[EncodedRow], stop_ids: set[int], shown: str) -> None:
     """Every answer must end in a token that stops generation, or the model never learns to stop.
 
-    Raises FinetuneError (E139) otherwise, and when a row has no answer token at all.
+    Raises FinetuneError (E253) otherwise, and when a row has no answer token at all.
     """
     for row in rows:
         if row.prompt_length >= len(row.ids) or row.ids[-1] not in stop_ids:
             raise FinetuneError(
                 f"row {row.id} of {shown} does not end in a stop token",
                 "the chat template and generation_config of the base model disagree; choose another base model",
-                code="E139",
+                code="E253",
             )
 
 

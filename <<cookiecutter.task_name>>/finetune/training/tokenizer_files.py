@@ -22,7 +22,7 @@ STEP = "fetch_tokenizer"
 def fetch_tokenizer(project: Project) -> int:
     """Write configs/tokenizer from the base model on this disk, else from the Hub, without the model's weights.
 
-    Raises FinetuneError (E221 no local model, E246 no tokenizer.json) and StorageFault as `resolve_base` does.
+    Raises FinetuneError (E301 no local model, E246 no tokenizer.json) and StorageFault as `resolve_base` does.
     """
     base = project.training.base_model
     found = tokenizer_on_disk(project)

@@ -31,15 +31,15 @@ _OFFLINE = "give a folder with the model (docs/models.md), or run again with net
 def find_candidate(project: Project, model: str, revision: str | None) -> Iterator[Candidate]:
     """The model, with its small files on this disk until the block ends.
 
-    Raises FinetuneError for what is neither (E290), no model in a folder (E221) or a name that is taken (E302), and
-    StorageFault when the Hub is out of reach (E972), refuses (E973) or fails (E815).
+    Raises FinetuneError for what is neither (E290), no model in a folder (E301) or a name that is taken (E302), and
+    StorageFault when the Hub is out of reach (E972), refuses (E973), has none (E978) or fails (E815).
     """
     if page := _PAGE.fullmatch(model.strip()):
         model, revision = page[1], revision or page[2]
     if model.startswith((".", "/", "~", "models/")):
         if revision is not None:
             fix = "leave --revision away: a folder is known by the digest of its files"
-            raise FinetuneError("a folder has no revisions", fix, "E290")
+            raise FinetuneError("a folder has no revisions", fix, "E299")
         yield _folder(project, model)
     elif is_hub_id(model):
         with tempfile.TemporaryDirectory() as scratch:
@@ -62,7 +62,7 @@ def _folder(project: Project, model: str) -> Candidate:
         if any(folder.glob("*.gguf")):
             what = "only GGUF files in"
         fix = "give a folder with config.json, *.safetensors and tokenizer.json, as transformers saves it"
-        raise FinetuneError(f"{what} {model}", fix, "E221")
+        raise FinetuneError(f"{what} {model}", fix, "E301")
     link = None
     if folder.is_relative_to(base):
         name = folder.relative_to(base).as_posix()
@@ -128,10 +128,10 @@ def _ask(model: str, revision: str | None) -> Any | None:
     except errors.GatedRepoError as error:
         raise gated_fault(model, error.response.status_code) from None
     except errors.RevisionNotFoundError:
-        raise StorageFault(f"{model} has no revision {str(revision)[:60]}", "leave --revision away", "E973") from None
+        raise StorageFault(f"{model} has no revision {str(revision)[:60]}", "leave --revision away", "E978") from None
     except errors.RepositoryNotFoundError:
         fix = "check the spelling; a private one needs a login that may read it: hf auth login, or HF_TOKEN"
-        raise StorageFault(f"the Hub has no model {model} that this login may see", fix, "E973") from None
+        raise StorageFault(f"the Hub has no model {model} that this login may see", fix, "E978") from None
     except Exception as error:
         if is_transient(error):
             raise given_up(error, model) from None

@@ -7,7 +7,8 @@ borrows them and nothing is downloaded.
 The project itself is not installed: the workflows run it from the checkout, with PYTHONPATH.
 --develop is what `make setup` does: it goes on in the .venv that is there, and the project itself is installed too.
 
-Standard library only. Exit 2: a wrong input or a Python that does not fit; exit 74: the installation failed.
+Standard library only. Exit 2: a wrong input or a Python that does not fit; exit 74: the installation failed;
+exit 75: stopped.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-BAD_INPUT, IO_FAULT = 2, 74
+BAD_INPUT, IO_FAULT, INTERRUPTED = 2, 74, 75
 OLDEST = (3, 11)
 CONSTRAINTS = "constraints.txt"
 LOCKS = Path(".github") / "actions" / "setup"
@@ -48,7 +49,7 @@ where packages come from (index, proxy, certificates, constraints) are the user'
 class SetupError(Exception):
     """Why there is no environment, and what to do; `code` is the exit code.
 
-    E244: a wrong input or Python, E251: .venv cannot be written, E252: pip failed.
+    E244: a Python that will not do, E257: no such files or extra, E251: .venv cannot be written, E252: pip failed.
     """
 
     def __init__(self, message: str, code: int = BAD_INPUT, name: str = "E244") -> None:
@@ -62,14 +63,16 @@ def requirements(root: Path, extras: list[str]) -> tuple[list[str], list[str]]:
 
     for name in ("pyproject.toml", CONSTRAINTS):
         if not (root / name).is_file():
-            raise SetupError(f"no {name} in {root}: check the repository out first")
+            raise SetupError(f"no {name} in {root}: check the repository out first", name="E257")
     try:
         project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError) as error:
-        raise SetupError(f"pyproject.toml cannot be read: {error}") from None
+        raise SetupError(f"pyproject.toml cannot be read: {error}", name="E257") from None
     known = project.get("optional-dependencies", {})
     if unknown := [extra for extra in extras if extra not in known]:
-        raise SetupError(f"pyproject.toml has no extra {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+        raise SetupError(
+            f"pyproject.toml has no extra {', '.join(unknown)}; it has {', '.join(sorted(known))}", name="E257"
+        )
     whole = [*project.get("dependencies", []), *(one for extra in extras if extra not in ALONE for one in known[extra])]
     return whole, [one for extra in extras if extra in ALONE for one in known[extra]]
 
@@ -267,6 +270,13 @@ def main() -> int:
             # ASCII JSON: whatever the message quotes, it stays one line and starts no other workflow command.
             print(f"::error title=setup::{json.dumps(str(error))[1:-1].replace('%', '%25')}", flush=True)
         return error.code
+    except KeyboardInterrupt:
+        print("E975 stopped by Ctrl-C. Fix: run the same command again: what is downloaded is kept", file=sys.stderr)
+        return INTERRUPTED
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        print(f"E974 {error.strerror or error}{where}. Fix: correct it and run the same command again", file=sys.stderr)
+        return IO_FAULT
     return 0
 
 

@@ -121,7 +121,7 @@ class GitHub:
         path = path.replace("{repo}", self.repository)
         parts = path.split("/")
         if parts[0] or any(part in ("", ".", "..") for part in parts[1:]) or set(path) & set("?#\\"):
-            raise FinetuneError(f"{json.dumps(path)[:120]} is no path of the API", code="E603")
+            raise FinetuneError(f"{json.dumps(path)[:120]} is no path of the API", code="E606")
         given = {name: value for name, value in (query or {}).items() if value is not None}
         # "%" stays: callers quote what is anybody's text.
         return f"{self.url}{quote(path, safe='/%:@=,+~', errors='replace')}" + (f"?{urlencode(given)}" if given else "")

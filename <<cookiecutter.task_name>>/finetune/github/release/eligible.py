@@ -59,7 +59,7 @@ def _require_on_branch(project: Project, tag: Tag, commit: str, branch: str) -> 
         raise FinetuneError(message, f"merge the commit into {branch}, then tag what is there", "E641")
     if code:
         fix = "check out with fetch-depth: 0"
-        raise FinetuneError(f"git cannot compare {tag.name} with {ascii(remote)[:120]}", fix, "E641")
+        raise FinetuneError(f"git cannot compare {tag.name} with {ascii(remote)[:120]}", fix, "E622")
 
 
 def _require_same_record(project: Project, tag: Tag, commit: str, branch: str) -> None:

@@ -61,7 +61,7 @@ def release_tag() -> Tag:
 
 
 def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in `root`; its exit code is the caller's to read. FinetuneError (E641) where git cannot run."""
+    """Run git in `root`; its exit code is the caller's to read. FinetuneError (E614) where git cannot run."""
     try:
         return subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, encoding="utf-8", errors="replace",
@@ -69,7 +69,7 @@ def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FinetuneError(
-            f"git did not answer ({type(error).__name__})", "install git on the runner", "E641"
+            f"git did not answer ({type(error).__name__})", "install git on the runner", "E614"
         ) from None
 
 

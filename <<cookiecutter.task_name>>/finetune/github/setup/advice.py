@@ -101,7 +101,7 @@ def gate_advice(project: Project, target: Target) -> list[str]:
     found, store = [], f"gh secret set {SECRET} --env {ENVIRONMENT} --repo {target.name}"
     if SECRET in secret_names(target, "actions/"):
         found.append(
-            f"W298 {SECRET} is a secret of the whole repository: any workflow on any branch can read it. Fix: "
+            f"W672 {SECRET} is a secret of the whole repository: any workflow on any branch can read it. Fix: "
             f"gh secret delete {SECRET} --repo {target.name}; {store}"
         )
     way = (look(target, target.path(f"actions/variables/{VARIABLE}")) or {}).get("value", "")

@@ -82,15 +82,15 @@ def _sources(work: Paths) -> Iterator[tuple[Path, str]]:
 
 
 def _copy(source: Path, target: Path, name: str) -> None:
-    """Copy a regular file; E631 for a name or a kind that has no place in the artifact."""
+    """Copy a regular file; E637 for a name or a kind that has no place in the artifact."""
     if not adapter_folder.is_allowed(name):
-        raise StorageFault(f"{ascii(name)[1:-1][:120]} may not be packed", "remove it from models/adapter", "E631")
+        raise StorageFault(f"{ascii(name)[1:-1][:120]} may not be packed", "remove it from models/adapter", "E637")
     try:
         status = source.lstat()
     except FileNotFoundError:
         raise FinetuneError(f"{name} is missing", "run the step that writes it", "E633") from None
     if not stat.S_ISREG(status.st_mode) or status.st_size > adapter_folder.limit_of(name):
-        raise StorageFault(f"{name} is no regular file, or too large", "run the step that writes it", "E631")
+        raise StorageFault(f"{name} is no regular file, or too large", "run the step that writes it", "E637")
     shutil.copyfile(source, target, follow_symlinks=False)
 
 
@@ -109,7 +109,7 @@ def place_adapter(project: Project, fingerprint: str) -> int:
         message = "this checkout would train another adapter than the artifact holds"
         raise FinetuneError(message, "run the workflow again: it looks for the adapter of this commit", "E634")
     if not paths.test.is_file():
-        raise FinetuneError("no test set to judge by", "run scripts/02_convert_format.py first", "E634")
+        raise FinetuneError("no test set to judge by", "run scripts/02_convert_format.py first", "E410")
     with open(paths.test, "rb") as lines:
         rows = sum(1 for _ in lines)
     verdict = judge(

@@ -52,13 +52,15 @@ class Entry:
 
 
 def read_tree(github: GitHub, sha: str) -> list[Entry]:
-    """All entries of the commit's tree. Raises FinetuneError (E615) when GitHub cuts the list or answers nonsense."""
+    """All entries of the commit's tree. FinetuneError: E618 when GitHub cuts the list, E615 for nonsense."""
     answer = github.get(f"/repos/{{repo}}/git/trees/{sha}", recursive=1)
     if not isinstance(answer, dict) or not isinstance(answer.get("tree"), list):
         raise FinetuneError("GitHub gave no tree for the commit", "run the job again", "E615")
-    if answer.get("truncated") is not False:
+    if answer.get("truncated") is True:
         fix = "remove what does not belong into the repository"
-        raise FinetuneError("the commit has more files than GitHub lists at once", fix, "E615")
+        raise FinetuneError("the commit has more files than GitHub lists at once", fix, "E618")
+    if answer.get("truncated") is not False:
+        raise FinetuneError("GitHub does not say whether the commit's tree is whole", "run the job again", "E615")
     return [_entry(row) for row in answer["tree"]]
 
 
@@ -106,7 +108,7 @@ def select(tree: Iterable[Entry], problems: Problems) -> list[Entry]:
             twin = wanted.setdefault(entry.path.casefold(), entry)
             if twin is not entry:
                 message = f"stands there twice, or differs from {shown(twin.path)} only by case"
-                problems.add(shown(entry.path), "E617", message, "rename one of them")
+                problems.add(shown(entry.path), "E147", message, "rename one of them")
     _check_sizes(list(wanted.values()), problems)
     return list(wanted.values())
 
@@ -118,13 +120,13 @@ def _is_data(entry: Entry, problems: Problems) -> bool:
     name = entry.path.removeprefix(f"{RAW}/")
     if "/" in name:
         fix = "move it into data/raw itself, or out of it"
-        problems.add(shown(entry.path), "E617", "lies in a folder below data/raw, which is not read", fix)
+        problems.add(shown(entry.path), "E143", "lies in a folder below data/raw, which is not read", fix)
     elif not _is_regular(entry):
         _refuse_kind(entry, problems)
     elif name.endswith(".jsonl"):
         return _is_safe(entry, name, problems)
     elif not name.startswith(".") and not name.endswith(".md"):
-        problems.add(shown(entry.path), "E617", "not a .jsonl file", "convert it to .jsonl, or remove it")
+        problems.add(shown(entry.path), "E146", "not a .jsonl file", "convert it to .jsonl, or remove it")
     return False
 
 

@@ -65,7 +65,7 @@ def input_files(root: Path, files: dict[str, Tracked]) -> list[str]:
     for path, file in sorted(files.items()):
         if file.mode in _NO_FILE and _is_in_the_way(path):
             message = f"{_NO_FILE[file.mode]} (git mode {file.mode})"
-            problems.add(shown(path), "E621", message, "commit the file itself")
+            problems.add(shown(path), "E616", message, "commit the file itself")
         elif is_input(path) and (size := _checked_size(root, path, problems)) is not None:
             found.append(path)
             total += size
@@ -111,7 +111,7 @@ def _checked_size(root: Path, path: str, problems: Problems) -> int | None:
     size = None
     if not is_safe_path(path):
         fix = 'use printable names of at most 200 characters without \\ " < > | * ? :'
-        problems.add(shown(path), "E621", "unsafe file name", fix)
+        problems.add(shown(path), "E617", "unsafe file name", fix)
     elif (size := regular_size(root, path)) is None:
         problems.add(shown(path), "E621", "tracked by git, but no regular file here", "check the commit out again")
     elif size > MAX_FILE_BYTES:
@@ -143,7 +143,7 @@ def _git(root: Path, *arguments: str) -> bytes:
             env=environment,
         )  # fmt: skip
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise FinetuneError(f"git did not run ({type(error).__name__})", "install git", "E622") from None
+        raise FinetuneError(f"git did not run ({type(error).__name__})", "install git", "E614") from None
     if done.returncode:
         raise FinetuneError(_NO_CHECKOUT, _CHECK_OUT, "E622")
     return done.stdout
