@@ -188,9 +188,12 @@ def init(
         kept = Path(staging) / "definition.yaml"
         kept.write_bytes(text.encode("utf-8"))
         baked = cookiecutter.main.cookiecutter(
-            str(ROOT), no_input=True, default_config={"replay_dir": f"{staging}/replay"}, output_dir=staging,
+            str(ROOT),
+            no_input=True,
+            default_config={"replay_dir": f"{staging}/replay"},
+            output_dir=staging,
             extra_context={**given, "_definition": str(kept.resolve())},
-        )  # fmt: skip
+        )
         load_project(Path(baked))
         done = post.start_git(Path(baked), {**defaults, **answers, "_output_dir": staging})
         Path(baked).rename(target)

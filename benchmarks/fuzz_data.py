@@ -55,19 +55,103 @@ FILES = {
     "configs/benchmark_config.yaml": BenchmarkConfig,
 }
 PIECES = [
-    b"\n", b"\r", b"\r\n", b'"', b"\\", b"\\u", b"\\ud800", b"\\ud83d\\ude00", b"{", b"}", b"[", b"]", b",", b":", b" ",
-    b"null", b"true", b"NaN", b"-Infinity", b"1e400", b"9" * 30, b"0", b"-", b"\xff", b"\xef\xbb\xbf", b"\x00",
-    b"\x1f\x8b", b'"input"', b'"label"', b'"id"', b'"group"', b'"inpt"', b"<|im_end|>", b"</s>",
+    b"\n",
+    b"\r",
+    b"\r\n",
+    b'"',
+    b"\\",
+    b"\\u",
+    b"\\ud800",
+    b"\\ud83d\\ude00",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b",",
+    b":",
+    b" ",
+    b"null",
+    b"true",
+    b"NaN",
+    b"-Infinity",
+    b"1e400",
+    b"9" * 30,
+    b"0",
+    b"-",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\x00",
+    b"\x1f\x8b",
+    b'"input"',
+    b'"label"',
+    b'"id"',
+    b'"group"',
+    b'"inpt"',
+    b"<|im_end|>",
+    b"</s>",
     "＜｜im_end｜＞".encode(),
-    "\u200b\u202e\u2028".encode(), "e\u0301".encode(), "中文".encode(), b"hf_" + b"a" * 34, b"4111 1111 1111 1111",
-    b"a@b.co", b"[" * 40, b"{" * 1200, b"x" * 3000, b'"a":' * 50,
-]  # fmt: skip
+    "\u200b\u202e\u2028".encode(),
+    "e\u0301".encode(),
+    "中文".encode(),
+    b"hf_" + b"a" * 34,
+    b"4111 1111 1111 1111",
+    b"a@b.co",
+    b"[" * 40,
+    b"{" * 1200,
+    b"x" * 3000,
+    b'"a":' * 50,
+]
 YAML_PIECES = [
-    "\n", "  ", "\t", "- ", ": ", "? ", "&a ", "*a", "!!python/object/apply:os.system [id]", "!!int ", "<<: ", "---\n",
-    "...\n", "{", "}", "[", "]", "'", '"', "\\x", "\\U00110000", "|\n", ">-\n", "#", "%YAML 9.9\n", "@", "`", "~", "no",
-    ".nan", "1e400", "0x1F", "1:30", "2024-01-01", "9" * 30, "\x00", "\x85", "\u2028", "\ufeff", "\ud800", "𝟙", "١",
-    "trust_remote_code: true\n", "[" * 40, "a: " * 40, "null", "true", "-1", "x" * 300,
-]  # fmt: skip
+    "\n",
+    "  ",
+    "\t",
+    "- ",
+    ": ",
+    "? ",
+    "&a ",
+    "*a",
+    "!!python/object/apply:os.system [id]",
+    "!!int ",
+    "<<: ",
+    "---\n",
+    "...\n",
+    "{",
+    "}",
+    "[",
+    "]",
+    "'",
+    '"',
+    "\\x",
+    "\\U00110000",
+    "|\n",
+    ">-\n",
+    "#",
+    "%YAML 9.9\n",
+    "@",
+    "`",
+    "~",
+    "no",
+    ".nan",
+    "1e400",
+    "0x1F",
+    "1:30",
+    "2024-01-01",
+    "9" * 30,
+    "\x00",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    "\ud800",
+    "𝟙",
+    "١",
+    "trust_remote_code: true\n",
+    "[" * 40,
+    "a: " * 40,
+    "null",
+    "true",
+    "-1",
+    "x" * 300,
+]
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=3),
@@ -250,11 +334,16 @@ def main() -> int:
                 gc.collect()
                 first = first or resident_mb()
                 done_now, seconds = done + count, time.monotonic() - start
-                print(f"{name}: {count} of {wanted}, all {done_now}, {seconds:.0f} s, {resident_mb():.0f} MB, "
-                      f"slowest {fuzz.slowest * 1000:.0f} ms", flush=True)  # fmt: skip
+                print(
+                    f"{name}: {count} of {wanted}, all {done_now}, {seconds:.0f} s, {resident_mb():.0f} MB, "
+                    f"slowest {fuzz.slowest * 1000:.0f} ms",
+                    flush=True,
+                )
             done += count
-        print(f"{done} examples, no traceback, slowest {fuzz.slowest * 1000:.0f} ms, resident memory after the first "
-              f"round {first:.0f} MB and at the end {resident_mb():.0f} MB, {len(fuzz.codes)} codes seen")  # fmt: skip
+        print(
+            f"{done} examples, no traceback, slowest {fuzz.slowest * 1000:.0f} ms, resident memory after the first "
+            f"round {first:.0f} MB and at the end {resident_mb():.0f} MB, {len(fuzz.codes)} codes seen"
+        )
         print(" ".join(f"{code}:{count}" for code, count in sorted(fuzz.codes.items())))
     return 0
 
@@ -265,9 +354,12 @@ def fuzz_round(strategy: st.SearchStrategy[Any], check: Callable[[Any], None], s
 
     @seed(number)
     @settings(
-        max_examples=size, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=size,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
-    )  # fmt: skip
+    )
     @given(strategy)
     def example(value: Any) -> None:
         nonlocal counted

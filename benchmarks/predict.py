@@ -31,8 +31,9 @@ def varied(project: Any, count: int) -> list[str]:
     known = [
         json.loads(line)[project.task.input.field]
         for file in sorted(project.paths.raw.glob("*.jsonl"))
-        for line in file.read_text(encoding="utf-8").split("\n") if line
-    ]  # fmt: skip
+        for line in file.read_text(encoding="utf-8").split("\n")
+        if line
+    ]
     found = dict.fromkeys(known[:count])
     while len(found) < count:
         text = chance.choice(known)
@@ -91,10 +92,13 @@ def peer(project: Any, texts: list[str], batch_size: int) -> dict[str, Any]:
     options = template_options(project.training)
     began = clocks()
     answers = pipe(
-        [prompt_messages(project.task, text) for text in texts], batch_size=batch_size, do_sample=False,
-        max_new_tokens=project.task.output.max_new_tokens, return_full_text=False,
+        [prompt_messages(project.task, text) for text in texts],
+        batch_size=batch_size,
+        do_sample=False,
+        max_new_tokens=project.task.output.max_new_tokens,
+        return_full_text=False,
         **({"tokenizer_encode_kwargs": options} if options else {}),
-    )  # fmt: skip
+    )
     return since(began) | {"answers": [answer[0]["generated_text"] for answer in answers]}
 
 

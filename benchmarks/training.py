@@ -37,15 +37,24 @@ def ours(project: Any, base: Any, form: str, steps: int, dtype: Any) -> dict[str
     rows = load_rows(project.paths.train, project, tokenizer)
     batch = project.training.batch.per_device
     settings = arguments(
-        project.training, output=Path("unused"), micro_batch=batch, rows=len(rows), device="cpu",
-        dtype=dtype, checkpointing=False, processes=1,
-    )  # fmt: skip
+        project.training,
+        output=Path("unused"),
+        micro_batch=batch,
+        rows=len(rows),
+        device="cpu",
+        dtype=dtype,
+        checkpointing=False,
+        processes=1,
+    )
     settings = _bounded(settings, steps, batch)
     trainer = PromptCompletionTrainer(
-        model=load_weights(base, dtype=dtype, device="cpu"), args=settings,
-        data_collator=Collator(form, tokenizer.pad_token_id), train_dataset=as_dataset(rows),
-        processing_class=tokenizer, peft_config=LoraConfig(**_lora(project)),
-    )  # fmt: skip
+        model=load_weights(base, dtype=dtype, device="cpu"),
+        args=settings,
+        data_collator=Collator(form, tokenizer.pad_token_id),
+        train_dataset=as_dataset(rows),
+        processing_class=tokenizer,
+        peft_config=LoraConfig(**_lora(project)),
+    )
     return _timed(trainer, steps, batch)
 
 
@@ -62,18 +71,28 @@ def trl(project: Any, base: Any, steps: int, dtype: Any) -> dict[str, Any]:
     batch = project.training.batch.per_device
     settings = _bounded(
         SFTConfig(
-            output_dir="unused", per_device_train_batch_size=batch, seed=project.training.seed, use_cpu=True,
+            output_dir="unused",
+            per_device_train_batch_size=batch,
+            seed=project.training.seed,
+            use_cpu=True,
             learning_rate=project.training.optimiser.learning_rate,
             lr_scheduler_type=project.training.optimiser.schedule,
-            bf16=False, gradient_checkpointing=False, report_to=[], disable_tqdm=True, dataloader_pin_memory=False,
+            bf16=False,
+            gradient_checkpointing=False,
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_pin_memory=False,
         ),
         steps,
         batch,
-    )  # fmt: skip
+    )
     trainer = SFTTrainer(
-        model=AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype), args=settings, train_dataset=data,
-        processing_class=AutoTokenizer.from_pretrained(base.path), peft_config=LoraConfig(**_lora(project)),
-    )  # fmt: skip
+        model=AutoModelForCausalLM.from_pretrained(base.path, dtype=dtype),
+        args=settings,
+        train_dataset=data,
+        processing_class=AutoTokenizer.from_pretrained(base.path),
+        peft_config=LoraConfig(**_lora(project)),
+    )
     return _timed(trainer, steps, batch)
 
 
@@ -81,9 +100,12 @@ def _lora(project: Any) -> dict[str, Any]:
     lora = project.training.lora
     targets = lora.target_modules if isinstance(lora.target_modules, str) else list(lora.target_modules)
     return {
-        "r": lora.r, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout, "target_modules": targets,
+        "r": lora.r,
+        "lora_alpha": lora.alpha,
+        "lora_dropout": lora.dropout,
+        "target_modules": targets,
         "task_type": "CAUSAL_LM",
-    }  # fmt: skip
+    }
 
 
 def _bounded(settings: Any, steps: int, batch: int) -> Any:
@@ -182,9 +204,16 @@ def main() -> int:
     for number in range(arguments.rounds):
         for form in FORMS:
             command = [
-                sys.executable, __file__, str(arguments.repository), "--steps", str(arguments.steps),
-                "--dtype", arguments.dtype, "--form", form,
-            ]  # fmt: skip
+                sys.executable,
+                __file__,
+                str(arguments.repository),
+                "--steps",
+                str(arguments.steps),
+                "--dtype",
+                arguments.dtype,
+                "--form",
+                form,
+            ]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             results[form].append(json.loads(done.stdout.strip().splitlines()[-1]))
             pace = results[form][-1]["samples_per_s"]

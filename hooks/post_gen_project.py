@@ -86,9 +86,14 @@ def _git(project: Path, *arguments: str) -> bool:
     environment = {name: value for name, value in os.environ.items() if name not in redirecting}
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=project, env=environment, capture_output=True, timeout=60, check=False,
+            ["git", *arguments],
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.SubprocessError):
         return False
     return done.returncode == 0

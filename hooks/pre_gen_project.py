@@ -41,9 +41,19 @@ TOO_OLD = """This template needs cookiecutter 2.6 or newer, and this one is olde
   uvx cookiecutter …      or      pipx run cookiecutter …      or      python3 -m pip install --upgrade cookiecutter"""
 
 QUESTIONS = (
-    "task_name", "task_type", "language", "description", "labels", "primary_metric", "threshold", "preset",
-    "hub_namespace", "code_owners", "license", "sample_data",
-)  # fmt: skip
+    "task_name",
+    "task_type",
+    "language",
+    "description",
+    "labels",
+    "primary_metric",
+    "threshold",
+    "preset",
+    "hub_namespace",
+    "code_owners",
+    "license",
+    "sample_data",
+)
 CALLERS = {"cookiecutter": ("--replay-file",), "cruft": ("--extra-context", "--extra-context-file", "-E")}
 """The programs that run this hook, and their options that give answers in another way."""
 
@@ -108,9 +118,11 @@ def _labels(answers: Answers) -> Iterator[str]:
     wanted, given = [[name for name, _ in named] for named in (parse_labels(sample, task_type), pairs)]
     if answers["sample_data"] and not faults and set(given) != set(wanted):
         yield _problem(
-            "sample_data", "true", f"the sample data knows only {', '.join(wanted)}, "
-            f"but labels asks for {', '.join(given)}", "sample_data=no, or leave labels as it is",
-        )  # fmt: skip
+            "sample_data",
+            "true",
+            f"the sample data knows only {', '.join(wanted)}, but labels asks for {', '.join(given)}",
+            "sample_data=no, or leave labels as it is",
+        )
 
 
 def _label_faults(text: str, pairs: list[tuple[str, str]], least: int) -> Iterator[str]:

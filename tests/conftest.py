@@ -32,10 +32,13 @@ PARTS = (TEMPLATE.name, "{{cookiecutter._cruft}}", "hooks", "templates", "cookie
 """What cookiecutter, cruft and init_project.py need of this repository."""
 CACHES = shutil.ignore_patterns("__pycache__", "*.pyc", ".*_cache", ".hypothesis", "*.egg-info", "build")
 IDENTITY = {
-    "GIT_AUTHOR_NAME": "Test", "GIT_AUTHOR_EMAIL": "test@example.org",
-    "GIT_COMMITTER_NAME": "Test", "GIT_COMMITTER_EMAIL": "test@example.org",
-    "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null",
-}  # fmt: skip
+    "GIT_AUTHOR_NAME": "Test",
+    "GIT_AUTHOR_EMAIL": "test@example.org",
+    "GIT_COMMITTER_NAME": "Test",
+    "GIT_COMMITTER_EMAIL": "test@example.org",
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_SYSTEM": "/dev/null",
+}
 
 
 @dataclass(frozen=True)
@@ -96,9 +99,12 @@ def bake(template: Path, tmp_path: Path) -> Bake:
 
     def bake(output: Path | None = None, **answers: Any) -> BakedProject:
         made = cookiecutter(
-            str(template), no_input=True, default_config=True, extra_context=answers,
+            str(template),
+            no_input=True,
+            default_config=True,
+            extra_context=answers,
             output_dir=str(output or tmp_path / "baked"),
-        )  # fmt: skip
+        )
         return BakedProject(Path(made))
 
     return bake

@@ -63,8 +63,10 @@ def test_a_bad_answer_gets_its_sentence_and_leaves_nothing(
 ) -> None:
     output = tmp_path / "deep" / "output"
     output.mkdir(parents=True)
-    answers = {name: value.format(outside=tmp_path / "outside") if case.startswith("K2") else value
-               for name, value in answers.items()}  # fmt: skip
+    answers = {
+        name: value.format(outside=tmp_path / "outside") if case.startswith("K2") else value
+        for name, value in answers.items()
+    }
     done = answer(template, output, answers)
     assert done.returncode == 1
     lines = [line for line in done.stderr.splitlines() if line.startswith("  - ")]
@@ -93,9 +95,12 @@ def test_the_accepted_example_of_a_sentence_is_accepted(template: Path, tmp_path
 
 
 TYPED = {
-    "description": "把客戶的 $HOME 分給「誰」; it's `x` \\ \"y\" 😀", "labels": "正面：好；負面：壞",
-    "sample_data": "no", "threshold": "2", "code_owners": "@an-org/models @me",
-}  # fmt: skip
+    "description": '把客戶的 $HOME 分給「誰」; it\'s `x` \\ "y" 😀',
+    "labels": "正面：好；負面：壞",
+    "sample_data": "no",
+    "threshold": "2",
+    "code_owners": "@an-org/models @me",
+}
 
 
 def test_a_refused_answer_is_shown_as_it_was_typed(template: Path, tmp_path: Path) -> None:
@@ -170,9 +175,13 @@ CALLS = [
 
 @pytest.mark.parametrize(("caller", "environment", "start"), CALLS)
 def test_the_command_starts_as_the_user_started(
-    tmp_path: Path, questions: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
-    caller: list[str], environment: dict[str, str], start: str,
-) -> None:  # fmt: skip
+    tmp_path: Path,
+    questions: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    caller: list[str],
+    environment: dict[str, str],
+    start: str,
+) -> None:
     tools = ["uvx", "pipx"] if start.startswith(("uvx", "pipx")) else ["cookiecutter"]
     for tool in tools:
         (tmp_path / tool).touch(mode=0o755)

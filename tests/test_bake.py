@@ -18,31 +18,81 @@ from jsonschema import Draft7Validator
 from conftest import ROOT, TEMPLATE, Bake, BakedProject
 
 RENDERED = {
-    ".github/CODEOWNERS", "README.md", "pyproject.toml", "LICENSE", "CITATION.cff", "task_definition.yaml",
-    "configs/training_config.yaml", "configs/benchmark_config.yaml", "configs/smoke_config.yaml",
-    ".github/pull_request_template.md", "CONTRIBUTING.md", "SECURITY.md", "docs/README.md", "docs/data.md",
-    "docs/github_setup.md", "docs/runners.md",
-}  # fmt: skip
+    ".github/CODEOWNERS",
+    "README.md",
+    "pyproject.toml",
+    "LICENSE",
+    "CITATION.cff",
+    "task_definition.yaml",
+    "configs/training_config.yaml",
+    "configs/benchmark_config.yaml",
+    "configs/smoke_config.yaml",
+    ".github/pull_request_template.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+    "docs/README.md",
+    "docs/data.md",
+    "docs/github_setup.md",
+    "docs/runners.md",
+}
 VERBATIM = {
-    ".editorconfig", ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHECKLIST.md", "Makefile",
-    "configs/accelerate/ddp.yaml", "configs/accelerate/fsdp.yaml", "constraints.txt", "data/raw/.gitkeep",
-    "docs/errors.md", "docs/models.md", "docs/reference.md", "docs/runtime.md",
-    "iterations/README.md", "tests/test_task.py",
-}  # fmt: skip
+    ".editorconfig",
+    ".gitattributes",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "CHECKLIST.md",
+    "Makefile",
+    "configs/accelerate/ddp.yaml",
+    "configs/accelerate/fsdp.yaml",
+    "constraints.txt",
+    "data/raw/.gitkeep",
+    "docs/errors.md",
+    "docs/models.md",
+    "docs/reference.md",
+    "docs/runtime.md",
+    "iterations/README.md",
+    "tests/test_task.py",
+}
 GITHUB = {
-    ".github/ISSUE_TEMPLATE/1_wrong_answer.yml", ".github/ISSUE_TEMPLATE/2_data.yml",
-    ".github/ISSUE_TEMPLATE/3_pipeline.yml", ".github/ISSUE_TEMPLATE/config.yml", ".github/actionlint.yaml",
-    ".github/actions/setup/action.yml", ".github/actions/setup/base.txt", ".github/actions/setup/lock.py",
-    ".github/actions/setup/setup.py", ".github/actions/setup/tokens.txt", ".github/dependabot.yml",
-    ".github/workflows/ci.yml", ".github/workflows/data.yml", ".github/workflows/release.yml",
-    ".github/workflows/train.yml", ".github/zizmor.yml",
-}  # fmt: skip
+    ".github/ISSUE_TEMPLATE/1_wrong_answer.yml",
+    ".github/ISSUE_TEMPLATE/2_data.yml",
+    ".github/ISSUE_TEMPLATE/3_pipeline.yml",
+    ".github/ISSUE_TEMPLATE/config.yml",
+    ".github/actionlint.yaml",
+    ".github/actions/setup/action.yml",
+    ".github/actions/setup/base.txt",
+    ".github/actions/setup/lock.py",
+    ".github/actions/setup/setup.py",
+    ".github/actions/setup/tokens.txt",
+    ".github/dependabot.yml",
+    ".github/workflows/ci.yml",
+    ".github/workflows/data.yml",
+    ".github/workflows/release.yml",
+    ".github/workflows/train.yml",
+    ".github/zizmor.yml",
+}
 STEPS = {
-    "01_validate_data.py", "02_convert_format.py", "03_train.py", "04_evaluate.py", "05_merge_adapter.py",
-    "06_convert_gguf.py", "07_verify_export.py", "08_upload_hf.py", "checklist.py",
-    "_start.py", "chat.py", "fetch_base.py", "fetch_tokenizer.py", "github.py", "import_data.py", "predict.py",
-    "setup_github.py", "summary.py", "try_model.py", "use_model.py",
-}  # fmt: skip
+    "01_validate_data.py",
+    "02_convert_format.py",
+    "03_train.py",
+    "04_evaluate.py",
+    "05_merge_adapter.py",
+    "06_convert_gguf.py",
+    "07_verify_export.py",
+    "08_upload_hf.py",
+    "checklist.py",
+    "_start.py",
+    "chat.py",
+    "fetch_base.py",
+    "fetch_tokenizer.py",
+    "github.py",
+    "import_data.py",
+    "predict.py",
+    "setup_github.py",
+    "summary.py",
+    "try_model.py",
+    "use_model.py",
+}
 CODE = ("finetune",)
 """Folders whose files are the template's own, one for one; every other file is named above."""
 
@@ -236,9 +286,12 @@ def test_every_github_expression_survives(bake: Bake, template: Path, tmp_path: 
 @pytest.mark.parametrize("task_type", TYPES)
 def test_own_labels_reach_definition_and_readme(bake: Bake, task_type: str) -> None:
     project = bake(
-        task_type=task_type, labels=OWN_LABELS[task_type], sample_data=False,
-        description="It's a \"quoted\" task: #1, 50% \\ 'done' | ok – 好", hub_namespace="An.org_1",
-    )  # fmt: skip
+        task_type=task_type,
+        labels=OWN_LABELS[task_type],
+        sample_data=False,
+        description="It's a \"quoted\" task: #1, 50% \\ 'done' | ok – 好",
+        hub_namespace="An.org_1",
+    )
     task = project.load().task
     assert task.description == "It's a \"quoted\" task: #1, 50% \\ 'done' | ok – 好"
     named = [(item.name, item.description) for item in (*task.output.labels, *task.output.entity_types)]
@@ -286,9 +339,13 @@ def test_second_bake_keeps_the_users_data(bake: Bake, template: Path, tmp_path: 
     note.write_text("x = 1\n", encoding="utf-8")
     head = project.git("rev-parse", "HEAD")
     cookiecutter(
-        str(template), no_input=True, default_config=True, output_dir=str(tmp_path / "twice"),
-        overwrite_if_exists=True, skip_if_file_exists=True,
-    )  # fmt: skip
+        str(template),
+        no_input=True,
+        default_config=True,
+        output_dir=str(tmp_path / "twice"),
+        overwrite_if_exists=True,
+        skip_if_file_exists=True,
+    )
     assert [path.name for path in project.path.glob("data/raw/*.jsonl")] == ["mine.jsonl"]
     assert note.exists() and mine.read_text(encoding="utf-8") == '{"input": "x", "label": "billing"}\n'
     assert not (project.path / "data" / "samples").exists()
@@ -331,8 +388,9 @@ def test_pins_of_template_and_repository_are_the_same() -> None:
 def test_every_requirement_of_both_projects_is_pinned_and_the_lists_agree(bake: Bake) -> None:
     pinned = {
         re.split("==", line)[0].lower().replace("_", "-")
-        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines() if line[:1] not in ("#", "")
-    }  # fmt: skip
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if line[:1] not in ("#", "")
+    }
     own = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     baked = tomllib.loads(bake().text("pyproject.toml"))["project"]
     extras = baked["optional-dependencies"]

@@ -27,8 +27,19 @@ def shell(project: BakedProject | Path, *command: str, **environment: str) -> su
 def block(folder: Path) -> Path:
     """A folder for PYTHONPATH in which every heavy package fails on import."""
     blocked = folder / "blocked"
-    for name in ("torch", "transformers", "peft", "trl", "datasets", "sklearn", "gguf", "llama_cpp",
-                 "huggingface_hub", "accelerate", "numpy"):  # fmt: skip
+    for name in (
+        "torch",
+        "transformers",
+        "peft",
+        "trl",
+        "datasets",
+        "sklearn",
+        "gguf",
+        "llama_cpp",
+        "huggingface_hub",
+        "accelerate",
+        "numpy",
+    ):
         (blocked / name).mkdir(parents=True)
         (blocked / name / "__init__.py").write_text("raise ImportError('not in the base install')", encoding="utf-8")
     return blocked

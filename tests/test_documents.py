@@ -60,8 +60,9 @@ def _commands(kind: str, code: str) -> list[str]:
 def test_both_languages_say_the_same(bake: Bake, tmp_path: Path, task_type: str) -> None:
     english, chinese = (
         bake(task_type=task_type, language=language, labels=labels, output=tmp_path / language, sample_data=False)
-        for labels in ["-" if task_type == "generation" else "a: one; b: two"] for language in ("en", "zh-TW")
-    )  # fmt: skip
+        for labels in ["-" if task_type == "generation" else "a: one; b: two"]
+        for language in ("en", "zh-TW")
+    )
     for name in NAMES:
         ours, theirs = shape(english.text(name)), shape(chinese.text(name))
         for part, found in ours.items():

@@ -31,8 +31,10 @@ on:
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     tree = tmp_path / "tree"
-    for command in (["init", "-q", "-b", "main", str(tree)],
-                    ["-C", str(tree), "commit", "-q", "--allow-empty", "-m", "start"]):  # fmt: skip
+    for command in (
+        ["init", "-q", "-b", "main", str(tree)],
+        ["-C", str(tree), "commit", "-q", "--allow-empty", "-m", "start"],
+    ):
         subprocess.run(["git", *command], check=True)
     made = Repository.from_tree(tree, tmp_path / "origin.git")
     made.commit({"README.md": "Read me\n", ".github/workflows/train.yml": DISPATCHED})
@@ -187,8 +189,9 @@ def test_a_dispatch_is_held_against_the_workflow_file(ask: Ask, server: GitHubSe
     assert ask("POST", path, {"ref": "main", "inputs": {"sha": "1"}})[0] == 204
     status, told, _ = ask("POST", path, {"ref": "main", "inputs": {"sha": "2"}, "return_run_details": True})
     assert status == 200 and [d.inputs for d in server.github.dispatches] == [
-        {"sha": "1", "pr": ""}, {"sha": "2", "pr": ""},
-    ]  # fmt: skip
+        {"sha": "1", "pr": ""},
+        {"sha": "2", "pr": ""},
+    ]
     assert ask("GET", f"actions/runs/{told['workflow_run_id']}")[1]["path"] == ".github/workflows/train.yml"
 
 
@@ -199,9 +202,11 @@ def test_a_release_is_drafted_filled_and_published(
     upload = draft["upload_url"].partition("{")[0]
     for name, status in (("a b.txt", 201), ("a b.txt", 422)):
         request = urllib.request.Request(
-            f"{upload}?name={name.replace(' ', '%20')}", b"data", method="POST",
+            f"{upload}?name={name.replace(' ', '%20')}",
+            b"data",
+            method="POST",
             headers={"Authorization": f"Bearer {OWNER_TOKEN}", "Content-Type": "text/plain"},
-        )  # fmt: skip
+        )
         try:
             with urllib.request.urlopen(request) as reply:
                 assert (reply.status, json.load(reply)["name"]) == (status, "a.b.txt")
@@ -232,8 +237,15 @@ def test_faults_come_as_planned(ask: Ask, pull: Pull, server: GitHubServer) -> N
 
 def gh(server: GitHubServer, folder: Path, *arguments: str) -> str:
     environment = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(folder), **server.gh_environment(folder / "gh")}
-    done = subprocess.run(["gh", *arguments], env=environment, cwd=folder, capture_output=True, text=True,
-                          check=False, stdin=subprocess.DEVNULL)  # fmt: skip
+    done = subprocess.run(
+        ["gh", *arguments],
+        env=environment,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

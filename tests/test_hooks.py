@@ -36,9 +36,14 @@ def answers(questions: dict[str, Any]) -> dict[str, Any]:
     sample = questions["_samples"]["classification"]["en"]
     chosen = {name: value[0] if isinstance(value, list) else value for name, value in questions.items()}
     return {
-        **chosen, "_output_dir": "/tmp", "description": sample["description"], "labels": sample["labels"],
-        "primary_metric": "macro_f1", "threshold": "0.80", "__asked_name": "ticket-router",
-    }  # fmt: skip
+        **chosen,
+        "_output_dir": "/tmp",
+        "description": sample["description"],
+        "labels": sample["labels"],
+        "primary_metric": "macro_f1",
+        "threshold": "0.80",
+        "__asked_name": "ticket-router",
+    }
 
 
 @pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
@@ -47,9 +52,10 @@ def test_hook_has_one_template_literal_and_only_the_standard_library(name: str) 
     assert re.findall(r"<<.*?>>|<%|%>|<#|#>", text) == ["<< cookiecutter | jsonify >>"]
     imported = {
         alias.name.split(".")[0] if isinstance(node, ast.Import) else (node.module or "").split(".")[0]
-        for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Import | ast.ImportFrom)
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Import | ast.ImportFrom)
         for alias in node.names
-    }  # fmt: skip
+    }
     assert imported <= sys.stdlib_module_names
 
 
@@ -68,13 +74,24 @@ def test_every_sample_is_accepted(answers: dict[str, Any], task_type: str, langu
 
 def test_all_problems_come_at_once_each_with_variable_rule_and_example(answers: dict[str, Any]) -> None:
     wrong = {
-        "__asked_name": "../../evil", "description": "a\nb", "labels": "a, b", "primary_metric": "rouge_l",
-        "threshold": "80%", "hub_namespace": "no spaces", "code_owners": "me",
-    }  # fmt: skip
+        "__asked_name": "../../evil",
+        "description": "a\nb",
+        "labels": "a, b",
+        "primary_metric": "rouge_l",
+        "threshold": "80%",
+        "hub_namespace": "no spaces",
+        "code_owners": "me",
+    }
     problems = pre.find_problems({**answers, **wrong})
     assert {problem.split(":")[0] for problem in problems} == {
-        "task_name", "description", "labels", "primary_metric", "threshold", "hub_namespace", "code_owners",
-    }  # fmt: skip
+        "task_name",
+        "description",
+        "labels",
+        "primary_metric",
+        "threshold",
+        "hub_namespace",
+        "code_owners",
+    }
     assert all(". For example: " in problem for problem in problems)
 
 

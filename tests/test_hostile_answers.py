@@ -97,8 +97,11 @@ def test_command_line_exits_1_with_the_sentence(template: Path, tmp_path: Path) 
     command = [sys.executable, "-m", "cookiecutter", str(template), "--no-input", "--default-config"]
     done = subprocess.run(
         [*command, "-o", str(tmp_path / "out"), "task_name=a/b", "threshold=2"],
-        capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ""}, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": ""},
+        check=False,
+    )
     assert done.returncode == 1
     assert "task_name: 'a/b'" in done.stderr and "threshold: '2'" in done.stderr and "Traceback" not in done.stderr
     assert everything_in(tmp_path / "out") == [] if (tmp_path / "out").exists() else True
@@ -120,9 +123,16 @@ def test_what_the_hook_accepts_is_safe_in_yaml(questions: dict[str, Any], data: 
     """Any text in any variable is refused, or one line that every rendered file can hold."""
     text = data.draw(ANY_TEXT)
     given_answers = {
-        **questions, "task_type": "classification", "language": "en", "sample_data": False, "threshold": "0.8",
-        "primary_metric": "macro_f1", "labels": "a: one; b: two", "description": "ok", "__asked_name": "ok-name",
-    }  # fmt: skip
+        **questions,
+        "task_type": "classification",
+        "language": "en",
+        "sample_data": False,
+        "threshold": "0.8",
+        "primary_metric": "macro_f1",
+        "labels": "a: one; b: two",
+        "description": "ok",
+        "__asked_name": "ok-name",
+    }
     variables = ["__asked_name", "description", "labels", "threshold", "hub_namespace", "code_owners"]
     variable = data.draw(st.sampled_from(variables))
     if pre.find_problems({**given_answers, variable: text}):

@@ -33,9 +33,8 @@ def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
     files = (path for path in folder.rglob("*") if path.is_file())
     named = {path.relative_to(folder).as_posix(): path for path in files}
     return {
-        name: (path.read_bytes(), path.stat().st_mode)
-        for name, path in named.items() if not name.startswith(".git/")
-    }  # fmt: skip
+        name: (path.read_bytes(), path.stat().st_mode) for name, path in named.items() if not name.startswith(".git/")
+    }
 
 
 def definition(bake: Bake, tmp_path: Path, change: dict[str, Any] | None = None, **answers: Any) -> Path:
@@ -272,8 +271,12 @@ def bare(template: Path, *arguments: str, path: str) -> subprocess.CompletedProc
     """With a Python that has no packages, as a machine has that was never used for this."""
     return subprocess.run(
         [sys.executable, "-I", "-S", str(template / "init_project.py"), *arguments],
-        capture_output=True, text=True, check=False, cwd=template, env={"PATH": path},
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=template,
+        env={"PATH": path},
+    )
 
 
 @pytest.mark.parametrize(

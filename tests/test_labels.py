@@ -25,11 +25,49 @@ from finetune.evidence.readme import NAMED, replace_task
 from test_hooks import pre
 
 ODD = [
-    "reverted_card_payment?", "c", "C#", "C++", "a/b", "it's", 'say "no"', "back\\slash", "`code`", "``two``", "a|b",
-    "a\\|b", "<b>bold</b>", "{labels}", "{entity_types}", "{{ 1/0 }}", "{% raw %}", "${{ github.token }}", "#hash",
-    "- dash", "null", "true", "1", "~", "*star*", "_under_", "[link](x)", "!important", "😀 happy", "👍🏽", "𠮷野家",
-    "العربية", "@me", "%", "&amp", "##[error]x", "--flag", "=1+1", "$HOME", "日本", "ｆｕｌｌ", "x" * 64,
-]  # fmt: skip
+    "reverted_card_payment?",
+    "c",
+    "C#",
+    "C++",
+    "a/b",
+    "it's",
+    'say "no"',
+    "back\\slash",
+    "`code`",
+    "``two``",
+    "a|b",
+    "a\\|b",
+    "<b>bold</b>",
+    "{labels}",
+    "{entity_types}",
+    "{{ 1/0 }}",
+    "{% raw %}",
+    "${{ github.token }}",
+    "#hash",
+    "- dash",
+    "null",
+    "true",
+    "1",
+    "~",
+    "*star*",
+    "_under_",
+    "[link](x)",
+    "!important",
+    "😀 happy",
+    "👍🏽",
+    "𠮷野家",
+    "العربية",
+    "@me",
+    "%",
+    "&amp",
+    "##[error]x",
+    "--flag",
+    "=1+1",
+    "$HOME",
+    "日本",
+    "ｆｕｌｌ",
+    "x" * 64,
+]
 ONLY_IN_A_FILE = [
     "NUM:dist",
     "semi;colon",
@@ -88,9 +126,13 @@ def test_any_label_of_a_file_goes_whole_through_readme_prompt_and_steps(bake: Ba
     (project.path / "data/raw/odd.jsonl").write_text(text, encoding="utf-8")
     for step in ("01_validate_data.py", "02_convert_format.py"):
         done = subprocess.run(
-            [sys.executable, f"scripts/{step}"], cwd=project.path, capture_output=True, text=True, check=False,
+            [sys.executable, f"scripts/{step}"],
+            cwd=project.path,
+            capture_output=True,
+            text=True,
+            check=False,
             env={"PYTHONPATH": ".", "PATH": "/usr/bin:/bin", "MPLCONFIGDIR": str(tmp_path)},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stderr
     converted = "".join(project.text(f"data/chat_format/{split}.jsonl") for split in ("train", "valid")).splitlines()
     assert {json.loads(line)["messages"][2]["content"] for line in converted} == set(names)

@@ -22,8 +22,15 @@ sys.path.append(str(ROOT / "tests" / "package"))
 
 from tiny_model import write_tiny_model
 
-STEPS = ("01_validate_data", "02_convert_format", "03_train", "04_evaluate", "05_merge_adapter", "06_convert_gguf",
-         "07_verify_export")  # fmt: skip
+STEPS = (
+    "01_validate_data",
+    "02_convert_format",
+    "03_train",
+    "04_evaluate",
+    "05_merge_adapter",
+    "06_convert_gguf",
+    "07_verify_export",
+)
 METRICS = {
     "classification": {"macro_f1", "accuracy"},
     "extraction": {"entity_f1", "entity_precision", "entity_recall", "json_validity", "exact_match"},

@@ -72,10 +72,13 @@ def test_three_repositories_in_one_commit_each_and_tagged(publish: Publisher, se
     weights = (project / "models/merged/model.safetensors").read_bytes()
     assert server.hub.read(THIRD, "model.safetensors", "v1.0.0") == weights
     assert server.hub.titles(FIRST) == ["small-task v1.0.0"]
-    tags, commits = (server.hub.requests.index(first) for first in (
-        next(r for r in server.hub.requests if "/tag/" in r[1]),
-        [r for r in server.hub.requests if "/commit/" in r[1]][-1],
-    ))  # fmt: skip
+    tags, commits = (
+        server.hub.requests.index(first)
+        for first in (
+            next(r for r in server.hub.requests if "/tag/" in r[1]),
+            [r for r in server.hub.requests if "/commit/" in r[1]][-1],
+        )
+    )
     assert tags > commits
 
 
@@ -173,9 +176,10 @@ def test_no_token_is_said_before_anything_else(publish: Publisher, server: HubSe
 
 
 @pytest.mark.parametrize(
-    "identity", [Identity("mallory"), Identity("acme", repos=(FIRST, SECOND))],
+    "identity",
+    [Identity("mallory"), Identity("acme", repos=(FIRST, SECOND))],
     ids=["another namespace", "two repositories of three"],
-)  # fmt: skip
+)
 def test_missing_rights_are_found_before_any_upload(
     publish: Publisher, server: HubServer, project: Path, identity: Identity
 ) -> None:

@@ -30,9 +30,13 @@ def server(small: Repository, tmp_path: Path) -> Iterator[GitHubServer]:
 def set_up(fresh: Path, server: GitHubServer, tmp_path: Path) -> SetUp:
     def run(*options: str) -> subprocess.CompletedProcess[str]:
         environment = {
-            "PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(tmp_path), "PYTHONPATH": ".", "LLM_FT_BACKOFF": "0.01",
-            "PYTHONDONTWRITEBYTECODE": "1", **server.gh_environment(tmp_path / "gh"),
-        }  # fmt: skip
+            "PATH": f"{BIN}:/usr/bin:/bin",
+            "HOME": str(tmp_path),
+            "PYTHONPATH": ".",
+            "LLM_FT_BACKOFF": "0.01",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **server.gh_environment(tmp_path / "gh"),
+        }
         command = [sys.executable, "scripts/setup_github.py", "--repo", NAME, *options]
         return subprocess.run(command, cwd=fresh, env=environment, capture_output=True, text=True, check=False)
 
@@ -75,8 +79,9 @@ def test_the_printed_commands_do_what_applying_does(set_up: SetUp, server: GitHu
     printed = set_up("--dry-run")
     assert printed.returncode == 0 and changes(server) == 0, printed.stderr
     environment = {**os.environ, "PATH": f"{BIN}:/usr/bin:/bin", **server.gh_environment(tmp_path / "gh")}
-    done = subprocess.run(["bash", "-eu"], input=printed.stdout, env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
+    done = subprocess.run(
+        ["bash", "-eu"], input=printed.stdout, env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     checked = set_up("--check")
     assert checked.returncode == 0, checked.stderr

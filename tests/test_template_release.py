@@ -73,8 +73,13 @@ def github(clone: Path, tmp_path: Path) -> Iterator[GitHubServer]:
         yield server
 
 
-def run(clone: Path, step: str, tag: str = "v1.2.3", server: GitHubServer | None = None, config: str = "gh",
-        ) -> subprocess.CompletedProcess[str]:  # fmt: skip
+def run(
+    clone: Path,
+    step: str,
+    tag: str = "v1.2.3",
+    server: GitHubServer | None = None,
+    config: str = "gh",
+) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "GITHUB_REF_NAME": tag, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     if server:
         environment |= server.gh_environment(clone.parent / config)

@@ -50,11 +50,18 @@ def project(bake: Bake) -> BakedProject:
 def use(server: HubServer, project: BakedProject, tmp_path: Path) -> Use:
     """`use("acme/small-instruct", "--dry-run", HF_TOKEN="…")` → exit code and what was said."""
     fixed = {
-        "PATH": os.environ["PATH"], "PYTHONPATH": ".", "HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "hf"),
-        "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "OMP_NUM_THREADS": "1", "NO_COLOR": "1",
-        "LLM_FT_TOOLS": os.environ.get("LLM_FT_TOOLS", str(tmp_path / "tools")), "COLUMNS": "200",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": ".",
+        "HF_ENDPOINT": server.url,
+        "HF_HOME": str(tmp_path / "hf"),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "OMP_NUM_THREADS": "1",
+        "NO_COLOR": "1",
+        "LLM_FT_TOOLS": os.environ.get("LLM_FT_TOOLS", str(tmp_path / "tools")),
+        "COLUMNS": "200",
         "PIP_INDEX_URL": "http://127.0.0.1:9/",  # without the converter's sources its question stays open
-    }  # fmt: skip
+    }
 
     def use(*arguments: str, **environment: str) -> tuple[int, str]:
         command = [sys.executable, "scripts/use_model.py", *arguments]
@@ -83,18 +90,18 @@ def test_a_public_model_is_configured_at_its_commit(
     before = project.text("configs/training_config.yaml").splitlines()
     code, said = use(MODEL)
     assert code == 0, said
-    assert configured(project) == {
-        "id": MODEL, "revision": commit, "license": "apache-2.0", "enable_thinking": None
-    }  # fmt: skip
+    assert configured(project) == {"id": MODEL, "revision": commit, "license": "apache-2.0", "enable_thinking": None}
     assert "3 million" in said and "2048 tokens" in said and "LlamaForCausalLM (llama)" in said
     after = project.text("configs/training_config.yaml").splitlines()
     changed = [number for number, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
     assert [after[number].split(":")[0].strip() for number in changed] == ["id", "revision"]
     assert changes(project) == {
-        "configs/training_config.yaml", *(f"configs/tokenizer/{name}" for name in (
-            "manifest.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"
-        )),
-    }  # fmt: skip
+        "configs/training_config.yaml",
+        *(
+            f"configs/tokenizer/{name}"
+            for name in ("manifest.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+        ),
+    }
     manifest = json.loads(project.text("configs/tokenizer/manifest.json"))
     assert manifest["facts"]["id"] == MODEL and manifest["facts"]["revision"] == commit
     assert server.hub.calls("GET", r"model\.safetensors") == server.hub.calls("HEAD", r"model\.safetensors") == 0
@@ -201,9 +208,7 @@ def test_without_the_hub_its_cache_is_used_else_it_is_said(
     for environment in (closed, {"HF_HUB_OFFLINE": "1"}):
         code, said = use(MODEL, **environment)
         assert code == 0 and "as it lies in the cache" in said, said
-    assert configured(project) == {
-        "id": MODEL, "revision": commit, "license": "apache-2.0", "enable_thinking": None
-    }  # fmt: skip
+    assert configured(project) == {"id": MODEL, "revision": commit, "license": "apache-2.0", "enable_thinking": None}
 
 
 def test_without_the_hub_the_packaged_model_is_found(use: Use, project: BakedProject) -> None:

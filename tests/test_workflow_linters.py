@@ -22,9 +22,11 @@ def baked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated repository with every default answer."""
     from cookiecutter.main import cookiecutter
 
-    return Path(cookiecutter(
-        str(template), no_input=True, default_config=True, output_dir=str(tmp_path_factory.mktemp("baked"))
-    ))  # fmt: skip
+    return Path(
+        cookiecutter(
+            str(template), no_input=True, default_config=True, output_dir=str(tmp_path_factory.mktemp("baked"))
+        )
+    )
 
 
 # zizmor only warns about a file that it cannot read, unless the collection is strict.
@@ -122,9 +124,13 @@ def test_every_option_set_has_the_same_github_folder(template: Path, tmp_path: P
     for language in LANGUAGES:
         for preset in PRESETS:
             folder = cookiecutter(
-                str(template), no_input=True, default_config=True, output_dir=str(tmp_path / f"{language}-{preset}"),
-                extra_context={"task_type": task_type, "language": language, "preset": preset}, accept_hooks=False,
-            )  # fmt: skip
+                str(template),
+                no_input=True,
+                default_config=True,
+                output_dir=str(tmp_path / f"{language}-{preset}"),
+                extra_context={"task_type": task_type, "language": language, "preset": preset},
+                accept_hooks=False,
+            )
             made = Path(folder) / ".github"
             files = (file for file in made.rglob("*") if file.is_file())
             assert {file.relative_to(made): file.read_bytes() for file in files if is_linted(file)} == expected

@@ -16,8 +16,9 @@ from support.workflow_rules import ACTIONS, OUTPUTS, RULES, SCOPES, Workflow
 SETS = {"generated": TEMPLATE, "template": ROOT}
 WORKFLOWS = {
     f"{name}/{file.name}": Workflow(f"{name}/{file.name}", file.read_text(encoding="utf-8"))
-    for name, root in SETS.items() for file in sorted((root / ".github" / "workflows").iterdir())
-}  # fmt: skip
+    for name, root in SETS.items()
+    for file in sorted((root / ".github" / "workflows").iterdir())
+}
 SETUP = "      - name: Install the base packages\n        uses: ./.github/actions/setup\n"
 
 FOREIGN = "        working-directory: build/work\n        run: .venv/bin/python scripts/fetch_base"

@@ -75,8 +75,11 @@ def test_a_stranger_gets_a_summary_and_nothing_of_ours(forge: Forge, fork: bool,
     forge.release_secrets = {"HF_TOKEN": "hf_never_here"}
     run = forge.pull_request(number)
     assert run.jobs == {
-        "validate": "success", "request-training": "skipped", "comment": "skipped", "gate": "success",
-    }  # fmt: skip
+        "validate": "success",
+        "request-training": "skipped",
+        "comment": "skipped",
+        "gate": "success",
+    }
     assert forge.github.requests == []
     assert "hf_never_here" not in run.log
     (command,) = re.findall(r"^gh (workflow run .*)$", run.summary, re.MULTILINE)
@@ -88,8 +91,11 @@ def test_a_stranger_gets_a_summary_and_nothing_of_ours(forge: Forge, fork: bool,
 def test_the_merge_queue_gets_the_check_and_nothing_more(forge: Forge) -> None:
     run = forge.merge_queue(forge.open_pull({"data/raw/more.jsonl": GOOD}))
     assert run.jobs == {
-        "validate": "success", "request-training": "skipped", "comment": "skipped", "gate": "success",
-    }  # fmt: skip
+        "validate": "success",
+        "request-training": "skipped",
+        "comment": "skipped",
+        "gate": "success",
+    }
     assert "1 added, 0 removed, 0 changed" in run.summary and forge.github.requests == []
 
 
@@ -98,8 +104,11 @@ def test_main_asks_for_training_of_its_own_commit(forge: Forge) -> None:
     before, after = forge.merge_pull(number)
     run = forge.push(before, after)
     assert run.jobs == {
-        "validate": "success", "request-training": "success", "comment": "skipped", "gate": "success",
-    }  # fmt: skip
+        "validate": "success",
+        "request-training": "success",
+        "comment": "skipped",
+        "gate": "success",
+    }
     (dispatch,) = forge.github.dispatches
     assert dispatch.inputs == {"sha": after, "pr": ""}
 

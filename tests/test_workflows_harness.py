@@ -51,18 +51,25 @@ def test_every_job_has_a_result(make: Make) -> None:
     assert run.summary.strip() == "## Sum"
     (found,) = run.annotations
     assert (found.kind, found.file, found.line, found.title, found.message) == (
-        "error", "data/a.jsonl", 3, "E1", "wrong",
-    )  # fmt: skip
+        "error",
+        "data/a.jsonl",
+        3,
+        "E1",
+        "wrong",
+    )
     assert run.failed_steps == ["fails"] and run.ran("b") == ["fails"]
 
 
 def test_a_called_workflow_shows_its_jobs_and_hands_its_result_on(make: Make) -> None:
-    called = workflow("""
+    called = workflow(
+        """
   inner:
     name: t / inner
     runs-on: ubuntu-24.04
     steps: [{env: {CODE: "${{ inputs.sha == 'abc' && vars.CODE || '9' }}"}, run: exit $CODE}]
-""", on="{workflow_call: {inputs: {sha: {type: string, required: true}}}}")  # fmt: skip
+""",
+        on="{workflow_call: {inputs: {sha: {type: string, required: true}}}}",
+    )
     caller = workflow("""
   train: {name: w / train, uses: ./.github/workflows/t.yml, with: {sha: abc}}
   after: {needs: train, runs-on: ubuntu-24.04, steps: [{run: exit 0}]}

@@ -53,8 +53,9 @@ def assert_published(forge: Forge, hub: HubServer, trained: Trained) -> None:
     weights = hub.hub.read(ADAPTER, "adapter_model.safetensors", TAG)
     assert weights == trained.artifact("adapter-")["adapter/adapter_model.safetensors"]
     assert {name for name in hub.hub.files(GGUF, TAG) if name.endswith(".gguf")} == {
-        "ticket-router-f16.gguf", "ticket-router-Q8_0.gguf",
-    }  # fmt: skip
+        "ticket-router-f16.gguf",
+        "ticket-router-Q8_0.gguf",
+    }
     assert hub.hub.files(MERGED, TAG)["model.safetensors"].size > 200 * 2**20
 
     (release,) = forge.github.releases.values()

@@ -144,10 +144,14 @@ ELSEWHERE = """
 
 
 def test_artifacts_pass_between_steps_and_runs_by_the_rules_of_the_real_actions(make: Make) -> None:
-    forge = make({
-        ".github/workflows/w.yml": workflow(TRANSFER), ".github/workflows/x.yml": workflow(ELSEWHERE),
-        "f": "f", "w": "w",
-    })  # fmt: skip
+    forge = make(
+        {
+            ".github/workflows/w.yml": workflow(TRANSFER),
+            ".github/workflows/x.yml": workflow(ELSEWHERE),
+            "f": "f",
+            "w": "w",
+        }
+    )
     first = push(forge)
     assert first.code == 0, first.log
     assert first.failed_steps == ["twice", "bad name", "nothing"]

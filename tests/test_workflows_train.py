@@ -134,7 +134,7 @@ def test_what_a_fork_may_not_bring_is_refused_by_name(forge: Forge) -> None:
             "data/raw/$(id).jsonl": GOOD,
         },
         fork=True,
-    )  # fmt: skip
+    )
     # What only its content tells is looked at once the tree has nothing against it: until then nothing is downloaded.
     pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n"
     second = forge.open_pull({"data/raw/pointer.jsonl": pointer}, fork=True)

@@ -82,9 +82,14 @@ def progress(items: Iterable[T], label: str, total: int | None = None) -> Iterat
         yield from _tenths(items, label, total)
         return
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TimeRemainingColumn(), console=_err, transient=False,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=_err,
+        transient=False,
+    )
     with bar:
         yield from bar.track(items, total=total, description=escape(_harmless(label)))
 

@@ -20,9 +20,16 @@ PACKAGES = "constraints.txt"
 RAW = "data/raw/"
 
 OWNED: dict[str, Kind] = {
-    TASK: "policy", "configs/": "policy", "finetune/": "code", "scripts/": "code", "tests/": "code", ".github/": "code",
-    "Makefile": "code", "pyproject.toml": "code", PACKAGES: "packages",
-}  # fmt: skip
+    TASK: "policy",
+    "configs/": "policy",
+    "finetune/": "code",
+    "scripts/": "code",
+    "tests/": "code",
+    ".github/": "code",
+    "Makefile": "code",
+    "pyproject.toml": "code",
+    PACKAGES: "packages",
+}
 """What decides about the model, in the order of CODEOWNERS; a folder's name ends with a slash."""
 PARTS: dict[str, Kind] = {**OWNED, "configs/accelerate/": "recipe", "configs/tokenizer/": "recipe", RAW: "data"}
 """The longest name that a path begins with says what it is; other files are of no kind."""

@@ -132,9 +132,13 @@ def recorded(root: Path = ROOT) -> dict[str, Any]:
         return dict(version=None, seal=None, compared=0, as_shipped=False, differing=0, differs=[])
     differs = found.differences
     return {
-        "version": found.seal.version, "seal": found.seal.digest, "compared": found.compared,
-        "as_shipped": not differs, "differing": len(differs), "differs": differs[:LISTED],
-    }  # fmt: skip
+        "version": found.seal.version,
+        "seal": found.seal.digest,
+        "compared": found.compared,
+        "as_shipped": not differs,
+        "differing": len(differs),
+        "differs": differs[:LISTED],
+    }
 
 
 def _unreadable(what: str) -> FinetuneError:

@@ -22,9 +22,20 @@ MANIFEST = "manifest.json"
 _LFS = b"version https://git-lfs"
 _PARTS = ("inputs", "outputs", "facts")
 _RECORDED = (
-    "torch", "transformers", "peft", "trl", "accelerate", "datasets", "bitsandbytes", "scikit-learn",
-    "huggingface_hub", "gguf", "llama-cpp-python", "pydantic", "msgspec",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "accelerate",
+    "datasets",
+    "bitsandbytes",
+    "scikit-learn",
+    "huggingface_hub",
+    "gguf",
+    "llama-cpp-python",
+    "pydantic",
+    "msgspec",
+)
 
 
 def sha256(path: Path) -> str:
@@ -127,9 +138,14 @@ def _remove(path: Path) -> None:
 
 
 def write_manifest(
-    path: Path, *, step: str, inputs: Mapping[str, str], outputs: Iterable[Path], facts: Mapping[str, Any],
+    path: Path,
+    *,
+    step: str,
+    inputs: Mapping[str, str],
+    outputs: Iterable[Path],
+    facts: Mapping[str, Any],
     known: Mapping[Path, str] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Record what a step read and wrote; call it last. Outputs are kept relative to the manifest's folder.
 
     `known` are digests of outputs that the step has taken already.

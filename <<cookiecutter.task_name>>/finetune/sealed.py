@@ -34,9 +34,13 @@ class Deviation:
 
 
 def deviations(
-    folder: Path, listed: Mapping[str, Mapping[str, Any]], beside: Collection[str] = (), *,
-    most: int = 10_000, limit: Callable[[str], int] | None = None,
-) -> list[Deviation]:  # fmt: skip
+    folder: Path,
+    listed: Mapping[str, Mapping[str, Any]],
+    beside: Collection[str] = (),
+    *,
+    most: int = 10_000,
+    limit: Callable[[str], int] | None = None,
+) -> list[Deviation]:
     """How the closed `folder` differs from `listed` ({name: {"sha256", "bytes"}}); empty when it is whole.
 
     `beside` are files that may lie there unlisted, the manifest itself above all. Links, pipes and devices are never

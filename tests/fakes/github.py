@@ -48,10 +48,16 @@ class GitHubServer(ThreadingHTTPServer):
     def gh_environment(self, config: Path) -> dict[str, str]:
         """What makes the real gh talk to this server as the repository's owner."""
         return {
-            "GH_HOST": "github.localhost", "GH_REPO": f"github.localhost/{self.github.repository}",
-            "GH_TOKEN": OWNER_TOKEN, "HTTP_PROXY": self.url, "NO_PROXY": "127.0.0.1",
-            "GH_CONFIG_DIR": str(config), "GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1",
-        }  # fmt: skip
+            "GH_HOST": "github.localhost",
+            "GH_REPO": f"github.localhost/{self.github.repository}",
+            "GH_TOKEN": OWNER_TOKEN,
+            "HTTP_PROXY": self.url,
+            "NO_PROXY": "127.0.0.1",
+            "GH_CONFIG_DIR": str(config),
+            "GH_PROMPT_DISABLED": "1",
+            "GH_NO_UPDATE_NOTIFIER": "1",
+            "NO_COLOR": "1",
+        }
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -49,10 +49,13 @@ def id_token(store: Store, request: Request, access: Access) -> dict[str, Any]:
     assert access.run is not None
     job = access.run.job or ("", "")
     claims = {
-        "repository": store.repository, "environment": "hf-release" if job[1] == "model" else "",
-        "aud": request.query.get("audience", ""), "ref": f"refs/tags/{access.run.head_branch}",
-        "sub": f"repo:{store.repository}:environment:hf-release", "iss": "https://token.actions.githubusercontent.com",
-    }  # fmt: skip
+        "repository": store.repository,
+        "environment": "hf-release" if job[1] == "model" else "",
+        "aud": request.query.get("audience", ""),
+        "ref": f"refs/tags/{access.run.head_branch}",
+        "sub": f"repo:{store.repository}:environment:hf-release",
+        "iss": "https://token.actions.githubusercontent.com",
+    }
     parts = [base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in ({}, claims)]
     return {"value": ".".join([*parts, "signature"])}
 
@@ -62,13 +65,21 @@ def id_token(store: Store, request: Request, access: Access) -> dict[str, Any]:
 
 def run_json(store: Store, run: WorkflowRun) -> dict[str, Any]:
     return {
-        "id": run.id, "name": run.workflow.removesuffix(".yml"), "path": f".github/workflows/{run.workflow}",
-        "event": run.event, "status": run.status, "conclusion": run.conclusion, "run_attempt": run.attempt,
-        "head_branch": run.head_branch, "head_sha": run.head_sha, "created_at": run.created_at, "run_number": 1,
+        "id": run.id,
+        "name": run.workflow.removesuffix(".yml"),
+        "path": f".github/workflows/{run.workflow}",
+        "event": run.event,
+        "status": run.status,
+        "conclusion": run.conclusion,
+        "run_attempt": run.attempt,
+        "head_branch": run.head_branch,
+        "head_sha": run.head_sha,
+        "created_at": run.created_at,
+        "run_number": 1,
         "html_url": f"https://github.com/{store.repository}/actions/runs/{run.id}",
         "repository": {"id": 1, "full_name": store.repository},
         "head_repository": {"id": 2 if run.fork else 1, "full_name": "a/fork" if run.fork else store.repository},
-    }  # fmt: skip
+    }
 
 
 def find_run(store: Store, number: str) -> WorkflowRun:
@@ -133,10 +144,13 @@ def create_dispatch(store: Store, request: Request, access: Access, workflow: st
     store.dispatches.append(Dispatch(workflow, branch, inputs, run.id))
     if not asked.get("return_run_details"):
         return Reply(status=204)
-    return Reply({
-        "workflow_run_id": run.id, "run_url": f"{request.base}/repos/{store.repository}/actions/runs/{run.id}",
-        "html_url": f"https://github.com/{store.repository}/actions/runs/{run.id}",
-    })  # fmt: skip
+    return Reply(
+        {
+            "workflow_run_id": run.id,
+            "run_url": f"{request.base}/repos/{store.repository}/actions/runs/{run.id}",
+            "html_url": f"https://github.com/{store.repository}/actions/runs/{run.id}",
+        }
+    )
 
 
 @route("POST", f"{RUN}/cancel", "actions:write")
@@ -155,12 +169,18 @@ def artifact_json(store: Store, request: Request, run_id: int, values: dict[str,
     run = store.runs.get(run_id)
     url = f"{request.base}/repos/{store.repository}/actions/artifacts/{values['id']}"
     return {
-        **values, "url": url, "archive_download_url": f"{url}/zip", "node_id": f"A_{values['id']}",
+        **values,
+        "url": url,
+        "archive_download_url": f"{url}/zip",
+        "node_id": f"A_{values['id']}",
         "workflow_run": {
-            "id": run_id, "repository_id": 1, "head_repository_id": 2 if run and run.fork else 1,
-            "head_branch": run.head_branch if run else None, "head_sha": run.head_sha if run else None,
+            "id": run_id,
+            "repository_id": 1,
+            "head_repository_id": 2 if run and run.fork else 1,
+            "head_branch": run.head_branch if run else None,
+            "head_sha": run.head_sha if run else None,
         },
-    }  # fmt: skip
+    }
 
 
 @route("GET", f"{RUN}/artifacts", "actions:read")

@@ -101,11 +101,18 @@ def invalid(message: str, **error: Any) -> ApiError:
 def repository_json(name: str, store: Store) -> dict[str, Any]:
     owner, short = name.split("/")
     return {
-        "id": 1, "node_id": "R_1", "name": short, "full_name": name, "private": False, "visibility": "public",
-        "owner": {"login": owner, "type": "Organization"}, "default_branch": store.default_branch,
-        "fork": name != store.repository, "html_url": f"https://github.com/{name}",
+        "id": 1,
+        "node_id": "R_1",
+        "name": short,
+        "full_name": name,
+        "private": False,
+        "visibility": "public",
+        "owner": {"login": owner, "type": "Organization"},
+        "default_branch": store.default_branch,
+        "fork": name != store.repository,
+        "html_url": f"https://github.com/{name}",
         "permissions": {"admin": True, "push": True, "pull": True},
-    }  # fmt: skip
+    }
 
 
 # The repository and its pull requests
@@ -124,17 +131,27 @@ def get_user(store: Store, request: Request, access: Access) -> dict[str, Any]:
 def pull_json(store: Store, pull: Pull) -> dict[str, Any]:
     url = f"https://github.com/{store.repository}/pull/{pull.number}"
     return {
-        "number": pull.number, "state": pull.state, "title": pull.title, "body": pull.body, "locked": pull.locked,
-        "user": {"login": pull.login, "type": "User"}, "html_url": url, "draft": False, "merged": False,
+        "number": pull.number,
+        "state": pull.state,
+        "title": pull.title,
+        "body": pull.body,
+        "locked": pull.locked,
+        "user": {"login": pull.login, "type": "User"},
+        "html_url": url,
+        "draft": False,
+        "merged": False,
         "head": {
-            "sha": pull.head_sha, "ref": pull.head_ref, "label": f"{pull.head_repo.split('/')[0]}:{pull.head_ref}",
+            "sha": pull.head_sha,
+            "ref": pull.head_ref,
+            "label": f"{pull.head_repo.split('/')[0]}:{pull.head_ref}",
             "repo": repository_json(pull.head_repo, store),
         },
         "base": {
-            "sha": store.commit(pull.base_ref), "ref": pull.base_ref,
+            "sha": store.commit(pull.base_ref),
+            "ref": pull.base_ref,
             "repo": repository_json(store.repository, store),
         },
-    }  # fmt: skip
+    }
 
 
 @route("GET", f"{REPO}/pulls/(?P<number>[0-9]+)", "pull-requests:read")
@@ -166,8 +183,16 @@ def create_pull(store: Store, request: Request, access: Access) -> Reply:
         raise invalid(f"No commits between {base} and {head}")
     if not store.settings.workflow["can_approve_pull_request_reviews"] and access.run:
         raise ApiError(403, "GitHub Actions is not permitted to create or approve pull requests.")
-    pull = Pull(max(store.pulls, default=0) + 1, head, store.repository, sha, base, asked["title"],
-                asked.get("body") or "", login=access.login)  # fmt: skip
+    pull = Pull(
+        max(store.pulls, default=0) + 1,
+        head,
+        store.repository,
+        sha,
+        base,
+        asked["title"],
+        asked.get("body") or "",
+        login=access.login,
+    )
     store.pulls[pull.number] = pull
     return Reply(pull_json(store, pull), 201)
 
@@ -193,10 +218,15 @@ def comment_json(store: Store, comment: Comment) -> dict[str, Any]:
     url = f"https://github.com/{store.repository}/pull/{comment.number}#issuecomment-{comment.id}"
     kind = "Bot" if comment.login.endswith("[bot]") else "User"
     return {
-        "id": comment.id, "node_id": f"IC_{comment.id}", "body": comment.body, "html_url": url,
-        "user": {"login": comment.login, "type": kind}, "created_at": now(), "updated_at": now(),
+        "id": comment.id,
+        "node_id": f"IC_{comment.id}",
+        "body": comment.body,
+        "html_url": url,
+        "user": {"login": comment.login, "type": kind},
+        "created_at": now(),
+        "updated_at": now(),
         "performed_via_github_app": {"slug": comment.app} if comment.app else None,
-    }  # fmt: skip
+    }
 
 
 def _comment_body(request: Request) -> str:
@@ -252,8 +282,9 @@ def create_status(store: Store, request: Request, access: Access, sha: str) -> R
     if len(asked.get("description") or "") > MAX_DESCRIPTION:
         raise invalid(f"description is too long (maximum is {MAX_DESCRIPTION} characters)")
     store.commit(sha)
-    status = Status(sha, asked["state"], asked.get("context", "default"), asked.get("description") or "",
-                    asked.get("target_url"))  # fmt: skip
+    status = Status(
+        sha, asked["state"], asked.get("context", "default"), asked.get("description") or "", asked.get("target_url")
+    )
     store.statuses.append(status)
     return Reply(asdict(status), 201)
 

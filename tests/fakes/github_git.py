@@ -51,9 +51,11 @@ def commit_json(store: Store, sha: str) -> dict[str, Any]:
     shown = store.git("show", "-s", "--format=%T%n%P%n%B", sha).decode("utf-8", "replace")
     tree, parents, message = shown.split("\n", 2)
     return {
-        "sha": sha, "tree": {"sha": tree}, "parents": [{"sha": parent} for parent in parents.split()],
+        "sha": sha,
+        "tree": {"sha": tree},
+        "parents": [{"sha": parent} for parent in parents.split()],
         "message": message.strip(),
-    }  # fmt: skip
+    }
 
 
 @route("GET", f"{REPO}/git/commits/{SHA}", "contents:read")
@@ -86,9 +88,15 @@ def compare(store: Store, request: Request, access: Access, base: str, head: str
     names = {"A": "added", "M": "modified", "D": "removed", "T": "changed"}
     files = [{"filename": path, "status": names[kind]} for kind, path in zip(parts[::2], parts[1::2], strict=True)]
     return {
-        "status": status, "ahead_by": ahead, "behind_by": behind, "total_commits": ahead, "files": files[:300],
-        "base_commit": {"sha": left}, "merge_base_commit": {"sha": merge_base}, "commits": [],
-    }  # fmt: skip
+        "status": status,
+        "ahead_by": ahead,
+        "behind_by": behind,
+        "total_commits": ahead,
+        "files": files[:300],
+        "base_commit": {"sha": left},
+        "merge_base_commit": {"sha": merge_base},
+        "commits": [],
+    }
 
 
 @route("GET", f"{REPO}/contents/(?P<path>.+)", "contents:read")

@@ -19,24 +19,35 @@ MAX_ASSET = 2 * 2**30
 def asset_json(store: Store, request: Request, asset: Asset, tag: str) -> dict[str, Any]:
     digest = f"sha256:{hashlib.sha256(asset.data).hexdigest()}" if asset.state == "uploaded" else None
     return {
-        "id": asset.id, "name": asset.name, "size": len(asset.data), "state": asset.state, "digest": digest,
+        "id": asset.id,
+        "name": asset.name,
+        "size": len(asset.data),
+        "state": asset.state,
+        "digest": digest,
         "content_type": asset.content_type,
         "url": f"{request.base}/repos/{store.repository}/releases/assets/{asset.id}",
         "browser_download_url": f"https://github.com/{store.repository}/releases/download/{tag}/{asset.name}",
-    }  # fmt: skip
+    }
 
 
 def release_json(store: Store, request: Request, release: Release) -> dict[str, Any]:
     base, web = f"{request.base}/repos/{store.repository}/releases", f"https://github.com/{store.repository}/releases"
     name = f"untagged-{release.id}" if release.draft else release.tag_name
     return {
-        "id": release.id, "tag_name": release.tag_name, "name": release.name, "body": release.body,
-        "draft": release.draft, "prerelease": release.prerelease, "target_commitish": release.target,
-        "immutable": store.immutable_releases and not release.draft, "url": f"{base}/{release.id}",
-        "html_url": f"{web}/tag/{name}", "upload_url": f"{base}/{release.id}/assets{{?name,label}}",
+        "id": release.id,
+        "tag_name": release.tag_name,
+        "name": release.name,
+        "body": release.body,
+        "draft": release.draft,
+        "prerelease": release.prerelease,
+        "target_commitish": release.target,
+        "immutable": store.immutable_releases and not release.draft,
+        "url": f"{base}/{release.id}",
+        "html_url": f"{web}/tag/{name}",
+        "upload_url": f"{base}/{release.id}/assets{{?name,label}}",
         "assets_url": f"{base}/{release.id}/assets",
         "assets": [asset_json(store, request, asset, release.tag_name) for asset in release.assets.values()],
-    }  # fmt: skip
+    }
 
 
 def find(store: Store, access: Access, number: str) -> Release:
@@ -82,9 +93,14 @@ def create_release(store: Store, request: Request, access: Access) -> Reply:
     if not asked.get("draft") and any(r.tag_name == tag and not r.draft for r in store.releases.values()):
         raise invalid("tag_name already exists", resource="Release", code="already_exists", field="tag_name")
     release = Release(
-        store.next_id(), tag, asked.get("name") or tag, asked.get("body") or "", bool(asked.get("draft")),
-        asked.get("target_commitish") or store.default_branch, bool(asked.get("prerelease")),
-    )  # fmt: skip
+        store.next_id(),
+        tag,
+        asked.get("name") or tag,
+        asked.get("body") or "",
+        bool(asked.get("draft")),
+        asked.get("target_commitish") or store.default_branch,
+        bool(asked.get("prerelease")),
+    )
     store.releases[release.id] = release
     return Reply(release_json(store, request, release), 201)
 

@@ -58,9 +58,16 @@ def graphql(store: Store, request: Request, access: Access) -> dict[str, Any]:
     if "query RepositoryInfo" not in request.json()["query"]:
         raise ApiError(400, "fake GitHub: this GraphQL query is not known here")
     owner, name = store.repository.split("/")
-    return {"data": {"repository": {
-        "id": "R_1", "name": name, "owner": {"login": owner}, "defaultBranchRef": {"name": store.default_branch},
-    }}}  # fmt: skip
+    return {
+        "data": {
+            "repository": {
+                "id": "R_1",
+                "name": name,
+                "owner": {"login": owner},
+                "defaultBranchRef": {"name": store.default_branch},
+            }
+        }
+    }
 
 
 # Variables and labels
@@ -119,17 +126,23 @@ def put_environment(store: Store, request: Request, access: Access, name: str) -
     if asked.get("wait_timer"):
         rules.append({"type": "wait_timer", "wait_timer": asked["wait_timer"]})
     if asked.get("reviewers"):
-        rules.append({
-            "type": "required_reviewers", "prevent_self_review": bool(asked.get("prevent_self_review")),
-            "reviewers": [{"type": r["type"], "reviewer": {"id": r["id"]}} for r in asked["reviewers"]],
-        })  # fmt: skip
+        rules.append(
+            {
+                "type": "required_reviewers",
+                "prevent_self_review": bool(asked.get("prevent_self_review")),
+                "reviewers": [{"type": r["type"], "reviewer": {"id": r["id"]}} for r in asked["reviewers"]],
+            }
+        )
     policy = asked.get("deployment_branch_policy")
     if policy:
         rules.append({"type": "branch_policy"})
     store.settings.environments[name] = {
-        "id": 1, "name": name, "protection_rules": rules, "deployment_branch_policy": policy,
+        "id": 1,
+        "name": name,
+        "protection_rules": rules,
+        "deployment_branch_policy": policy,
         "can_admins_bypass": asked.get("can_admins_bypass", True),
-    }  # fmt: skip
+    }
     return store.settings.environments[name]
 
 

@@ -201,8 +201,10 @@ class Store:
 
     def artifact_records(self) -> list[tuple[int, Path, dict[str, Any]]]:
         """(run, file beside the zip, its values) of every artifact, newest first."""
-        found = [(int(path.parent.name), path, json.loads(path.read_text("utf-8")))
-                 for path in self.artifacts.glob("*/*.json")]  # fmt: skip
+        found = [
+            (int(path.parent.name), path, json.loads(path.read_text("utf-8")))
+            for path in self.artifacts.glob("*/*.json")
+        ]
         return sorted(found, key=lambda entry: -entry[2]["id"])
 
     def expire(self, pattern: str) -> int:
@@ -269,12 +271,19 @@ class Settings:
     variables: dict[str, str] = field(default_factory=dict)
     rulesets: dict[int, dict[str, Any]] = field(default_factory=dict)
     labels: dict[str, dict[str, Any]] = field(default_factory=dict)
-    actions: dict[str, Any] = field(default_factory=lambda: {
-        "enabled": True, "allowed_actions": "all", "sha_pinning_required": False,
-    })  # fmt: skip
-    workflow: dict[str, Any] = field(default_factory=lambda: {
-        "default_workflow_permissions": "write", "can_approve_pull_request_reviews": False,
-    })  # fmt: skip
+    actions: dict[str, Any] = field(
+        default_factory=lambda: {
+            "enabled": True,
+            "allowed_actions": "all",
+            "sha_pinning_required": False,
+        }
+    )
+    workflow: dict[str, Any] = field(
+        default_factory=lambda: {
+            "default_workflow_permissions": "write",
+            "can_approve_pull_request_reviews": False,
+        }
+    )
     fork_approval: str = "first_time_contributors"
     runners: list[dict[str, Any]] = field(default_factory=list)
     features: dict[str, Any] = field(default_factory=dict)

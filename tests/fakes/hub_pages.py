@@ -21,11 +21,20 @@ def repo_info(hub: Hub, request: Request, repo: str, revision: str = "main") -> 
     siblings = [
         {"rfilename": path, **({"size": file.size} if "blobs" in request.query else {})}
         for path, file in sorted(files.items())
-    ]  # fmt: skip
+    ]
     info: dict[str, Any] = {
-        "_id": "0" * 24, "id": repo, "modelId": repo, "sha": sha, "private": found.private,
-        "gated": found.gated or False, "disabled": False, "downloads": 0, "likes": 0, "tags": [], "siblings": siblings,
-    }  # fmt: skip
+        "_id": "0" * 24,
+        "id": repo,
+        "modelId": repo,
+        "sha": sha,
+        "private": found.private,
+        "gated": found.gated or False,
+        "disabled": False,
+        "downloads": 0,
+        "likes": 0,
+        "tags": [],
+        "siblings": siblings,
+    }
     if "README.md" in files and (front := FRONT.match(hub.read(repo, "README.md", sha).decode())):
         info["cardData"] = yaml.safe_load(front[1])
     if found.parameters:

@@ -26,8 +26,15 @@ from .checkpoints import write_checkpoint
 from .tokenizers import fetch
 
 CACHE = ROOT / "build" / "families"
-STEPS = ("01_validate_data", "02_convert_format", "03_train", "04_evaluate", "05_merge_adapter", "06_convert_gguf",
-         "07_verify_export")  # fmt: skip
+STEPS = (
+    "01_validate_data",
+    "02_convert_format",
+    "03_train",
+    "04_evaluate",
+    "05_merge_adapter",
+    "06_convert_gguf",
+    "07_verify_export",
+)
 DOWNLOADED = [row for row in FAMILIES if row.tokenizer]
 LICENCE = "---\nlicense: apache-2.0\n---\n"
 """Of our random weights, not of the family's."""

@@ -160,10 +160,16 @@ def make_project(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[...
     from finetune.config.project import load_project
 
     def make(
-        task_type: str = "classification", *, language: str = "en", rows: list[dict[str, Any]] | None = None,
-        task: dict[str, Any] | None = None, training: dict[str, Any] | None = None,
-        benchmark: dict[str, Any] | None = None, base: bool = False, root: Path | None = None,
-    ) -> Any:  # fmt: skip
+        task_type: str = "classification",
+        *,
+        language: str = "en",
+        rows: list[dict[str, Any]] | None = None,
+        task: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
+        benchmark: dict[str, Any] | None = None,
+        base: bool = False,
+        root: Path | None = None,
+    ) -> Any:
         root = root or tmp_path / "repository"
         files = {
             "task_definition.yaml": merge(task_values(task_type, language), task or {}),

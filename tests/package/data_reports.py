@@ -22,17 +22,28 @@ def problem(code: str, path: str = "data/raw/a.jsonl", line: int | None = 1, mes
 
 def pair(number: int, path: str = "data/raw/a.jsonl") -> dict[str, Any]:
     return {
-        "path": path, "line": number, "split": "train", "other_path": "data/raw/b.jsonl", "other_line": number + 1000,
-        "other_split": "test", "score": 0.9,
-    }  # fmt: skip
+        "path": path,
+        "line": number,
+        "split": "train",
+        "other_path": "data/raw/b.jsonl",
+        "other_line": number + 1000,
+        "other_split": "test",
+        "score": 0.9,
+    }
 
 
 def report_values(**changes: Any) -> dict[str, Any]:
     """The whole of data_report.json; a changed section is merged into it, a list or None takes its place."""
     near = {
-        "status": "done", "threshold": 0.65, "policy": "leave_out", "rows": 12, "left_out": {"train": 3, "valid": 1},
-        "across": 5, "other_answer": 2, "examples": [pair(7)],
-    }  # fmt: skip
+        "status": "done",
+        "threshold": 0.65,
+        "policy": "leave_out",
+        "rows": 12,
+        "left_out": {"train": 3, "valid": 1},
+        "across": 5,
+        "other_answer": 2,
+        "examples": [pair(7)],
+    }
     values: dict[str, Any] = {
         "report_version": 2, "valid": True, "task": "small-task", "task_type": "classification", "inputs": {"raw": "1"},
         "files": {"data/raw/a.jsonl": {"sha256": "ab" * 32, "rows": 640, "bytes": 40_960}},

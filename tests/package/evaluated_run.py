@@ -70,8 +70,9 @@ class EvaluatedRun:
         names = sorted(p.relative_to(self.artifact).as_posix() for p in self.artifact.rglob("*") if p.is_file())
         run["files"] = {
             name: {"sha256": provenance.sha256(self.artifact / name), "bytes": (self.artifact / name).stat().st_size}
-            for name in names if name != "run.json"
-        }  # fmt: skip
+            for name in names
+            if name != "run.json"
+        }
         provenance.write_json(path, run)
 
     def refreeze(self, **changes: Any) -> EvaluatedRun:
@@ -109,9 +110,10 @@ def _repository(root: Path, task_type: str) -> Project:
     task = merge(task_values(task_type), {"metrics": {"threshold": 0.8}})
     benchmark = merge(benchmark_values(), {"thresholds": {"finished_rate": 0.9}})
     for name, values in (
-        ("task_definition.yaml", task), ("configs/training_config.yaml", training_values()),
+        ("task_definition.yaml", task),
+        ("configs/training_config.yaml", training_values()),
         ("configs/benchmark_config.yaml", benchmark),
-    ):  # fmt: skip
+    ):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     (root / "data" / "raw").mkdir(parents=True)
@@ -143,10 +145,18 @@ def freeze(main: Project, work: Project, fingerprint: str, pr: int | None, **cha
     assert manifest
     facts = manifest["facts"]
     told = {
-        "version": 1, "sha": SHA, "pr": pr, "source": "repository", "main_sha": "c" * 40, "repository": "acme/demo",
+        "version": 1,
+        "sha": SHA,
+        "pr": pr,
+        "source": "repository",
+        "main_sha": "c" * 40,
+        "repository": "acme/demo",
         "files": {file.name: {"sha256": provenance.sha256(file), "bytes": file.stat().st_size}},
-        "fingerprint": fingerprint, "test": {"sha256": facts["test_sha256"], "rows": facts["rows"]["test"]},
-        "rows": facts["rows"], "policy_changes": [], **changes,
-    }  # fmt: skip
+        "fingerprint": fingerprint,
+        "test": {"sha256": facts["test_sha256"], "rows": facts["rows"]["test"]},
+        "rows": facts["rows"],
+        "policy_changes": [],
+        **changes,
+    }
     provenance.write_json(folder / "input.json", told)
     return provenance.sha256(folder / "input.json")

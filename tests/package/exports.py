@@ -175,24 +175,46 @@ def label_studio(folder: Path, rows: Rows) -> Path:
         value = {"choices": [row["label"]]}
         result = {"value": value, "id": f"r{number}", "from_name": "sentiment", "to_name": "text", "type": "choices"}
         annotation = {
-            "id": number, "completed_by": 1, "result": [result], "was_cancelled": False, "ground_truth": False,
-            "created_at": "2024-05-01T08:00:00Z", "lead_time": 3.1, "prediction": {}, "result_count": 0,
-        }  # fmt: skip
-        records.append({
-            "id": number, "annotations": [annotation], "file_upload": "x.csv", "drafts": [], "predictions": [],
-            "data": {"text": row["input"]}, "meta": {}, "created_at": "2024-05-01T08:00:00Z", "project": 1,
-        })  # fmt: skip
+            "id": number,
+            "completed_by": 1,
+            "result": [result],
+            "was_cancelled": False,
+            "ground_truth": False,
+            "created_at": "2024-05-01T08:00:00Z",
+            "lead_time": 3.1,
+            "prediction": {},
+            "result_count": 0,
+        }
+        records.append(
+            {
+                "id": number,
+                "annotations": [annotation],
+                "file_upload": "x.csv",
+                "drafts": [],
+                "predictions": [],
+                "data": {"text": row["input"]},
+                "meta": {},
+                "created_at": "2024-05-01T08:00:00Z",
+                "project": 1,
+            }
+        )
     return json_file(folder, "project-1.json", records, indent=None)
 
 
 def label_studio_min(folder: Path, rows: Rows) -> Path:
     records = [
         {
-            "text": row["input"], "id": number, "sentiment": row["label"], "annotator": 1, "annotation_id": number,
-            "created_at": "2024-05-01T08:00:00Z", "updated_at": "2024-05-01T08:00:00Z", "lead_time": 2.9,
+            "text": row["input"],
+            "id": number,
+            "sentiment": row["label"],
+            "annotator": 1,
+            "annotation_id": number,
+            "created_at": "2024-05-01T08:00:00Z",
+            "updated_at": "2024-05-01T08:00:00Z",
+            "lead_time": 2.9,
         }
         for number, row in enumerate(rows, 1)
-    ]  # fmt: skip
+    ]
     return json_file(folder, "project-1-min.json", records, indent=None)
 
 
@@ -207,11 +229,18 @@ def prodigy(folder: Path, rows: Rows) -> Path:
     options = [{"id": name, "text": name.title()} for name in LABELS]
     records = [
         {
-            "text": row["input"], "_input_hash": n, "_task_hash": -n, "options": options, "accept": [row["label"]],
-            "_view_id": "choice", "answer": "accept", "_timestamp": 1714550400, "config": {"choice_style": "single"},
+            "text": row["input"],
+            "_input_hash": n,
+            "_task_hash": -n,
+            "options": options,
+            "accept": [row["label"]],
+            "_view_id": "choice",
+            "answer": "accept",
+            "_timestamp": 1714550400,
+            "config": {"choice_style": "single"},
         }
         for n, row in enumerate(rows, 1)
-    ]  # fmt: skip
+    ]
     return lines_file(folder, "annotations.jsonl", records)
 
 
@@ -227,12 +256,32 @@ def argilla(folder: Path, rows: Rows) -> Path:
 
 
 CLASSIFICATION: dict[str, Write] = {
-    write.__name__: write for write in (
-        csv_utf8, csv_excel, tsv_utf16, xlsx, ods, parquet, saved_data_set, parquet_folder, json_array, json_objects,
-        json_wrapped, nested_lines, messages, sharegpt, alpaca, alpaca_without_input, prompts, label_studio,
-        label_studio_min, doccano, prodigy, argilla,
+    write.__name__: write
+    for write in (
+        csv_utf8,
+        csv_excel,
+        tsv_utf16,
+        xlsx,
+        ods,
+        parquet,
+        saved_data_set,
+        parquet_folder,
+        json_array,
+        json_objects,
+        json_wrapped,
+        nested_lines,
+        messages,
+        sharegpt,
+        alpaca,
+        alpaca_without_input,
+        prompts,
+        label_studio,
+        label_studio_min,
+        doccano,
+        prodigy,
+        argilla,
     )
-}  # fmt: skip
+}
 GENERATION: dict[str, Write] = {
     write.__name__: write for write in (messages, sharegpt, alpaca, alpaca_without_input, prompts)
 }

@@ -26,10 +26,14 @@ def label_studio_spans(folder: Path, rows: Rows) -> Path:
         result = [
             {
                 "value": {"start": start, "end": end, "text": entity["text"], "labels": [kind]},
-                "id": str(start), "from_name": "label", "to_name": "text", "type": "labels", "origin": "manual",
+                "id": str(start),
+                "from_name": "label",
+                "to_name": "text",
+                "type": "labels",
+                "origin": "manual",
             }
             for (start, end, kind), entity in zip(spans_of(row, utf16=True), row["entities"], strict=True)
-        ]  # fmt: skip
+        ]
         records.append({"id": number, "data": {"text": row["input"]}, "annotations": [{"id": 1, "result": result}]})
     return json_file(folder, "project-2.json", records)
 
@@ -43,25 +47,32 @@ def doccano_spans(folder: Path, rows: Rows) -> Path:
 def doccano_relations(folder: Path, rows: Rows) -> Path:
     records = [
         {
-            "id": n, "text": row["input"], "relations": [], "Comments": [],
+            "id": n,
+            "text": row["input"],
+            "relations": [],
+            "Comments": [],
             "entities": [
                 {"id": k, "label": kind, "start_offset": start, "end_offset": end}
                 for k, (start, end, kind) in enumerate(spans_of(row))
             ],
         }
         for n, row in enumerate(rows)
-    ]  # fmt: skip
+    ]
     return lines_file(folder, "admin.jsonl", records)
 
 
 def prodigy_spans(folder: Path, rows: Rows) -> Path:
     records = [
         {
-            "text": row["input"], "_input_hash": n, "_task_hash": -n, "answer": "accept", "tokens": [],
+            "text": row["input"],
+            "_input_hash": n,
+            "_task_hash": -n,
+            "answer": "accept",
+            "tokens": [],
             "spans": [{"start": s, "end": e, "token_start": 0, "label": t} for s, e, t in spans_of(row)],
         }
         for n, row in enumerate(rows, 1)
-    ]  # fmt: skip
+    ]
     return lines_file(folder, "ner.jsonl", records)
 
 
@@ -119,7 +130,15 @@ def brat(folder: Path, rows: Rows) -> Path:
 
 
 EXTRACTION: dict[str, Write] = {
-    write.__name__: write for write in (
-        label_studio_spans, doccano_spans, doccano_relations, prodigy_spans, conll, bilou, tokens_parquet, brat,
+    write.__name__: write
+    for write in (
+        label_studio_spans,
+        doccano_spans,
+        doccano_relations,
+        prodigy_spans,
+        conll,
+        bilou,
+        tokens_parquet,
+        brat,
     )
-}  # fmt: skip
+}

@@ -102,16 +102,28 @@ class GitHubFake:
     def environment(self, patch: pytest.MonkeyPatch) -> None:
         """What a step of a workflow finds in its environment, with waits of a millisecond."""
         values = {
-            "GITHUB_TOKEN": self.token or "", "GITHUB_REPOSITORY": self.repository, "GITHUB_API_URL": self.url,
-            "GITHUB_SERVER_URL": "https://github.com", "GITHUB_RUN_ID": "55", "LLM_FT_BACKOFF": "0.001",
-        }  # fmt: skip
+            "GITHUB_TOKEN": self.token or "",
+            "GITHUB_REPOSITORY": self.repository,
+            "GITHUB_API_URL": self.url,
+            "GITHUB_SERVER_URL": "https://github.com",
+            "GITHUB_RUN_ID": "55",
+            "LLM_FT_BACKOFF": "0.001",
+        }
         for name, value in values.items():
             patch.setenv(name, value)
 
     def fail(
-        self, method: str, pattern: str, status: int = 502, *, times: int = 1, headers: dict[str, str] | None = None,
-        body: Any = None, drop: str = "", done: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        method: str,
+        pattern: str,
+        status: int = 502,
+        *,
+        times: int = 1,
+        headers: dict[str, str] | None = None,
+        body: Any = None,
+        drop: str = "",
+        done: bool = False,
+    ) -> None:
         """Answer the next `times` requests whose path holds `pattern` (a regular expression) with this status.
 
         `drop`: "reply" closes the connection without an answer, "body" in the middle of the route's own answer,
@@ -180,11 +192,13 @@ def paged(request: Request, rows: list[Any], key: str = "") -> Answer:
 def comment(number: int, body: str, login: str = "github-actions[bot]", app: str | None = None) -> dict[str, Any]:
     """A comment as GitHub lists it."""
     return {
-        "id": number, "body": body, "user": {"login": login, "type": "Bot" if login.endswith("[bot]") else "User"},
+        "id": number,
+        "body": body,
+        "user": {"login": login, "type": "Bot" if login.endswith("[bot]") else "User"},
         "html_url": f"https://github.com/acme/demo/pull/7#issuecomment-{number}",
         "created_at": f"2026-11-24T00:{number // 60 % 60:02d}:{number % 60:02d}Z",
         "performed_via_github_app": {"slug": app} if app else None,
-    }  # fmt: skip
+    }
 
 
 def comment_routes(rows: list[dict[str, Any]], number: int = 7, repository: str = "acme/demo") -> dict[str, Any]:

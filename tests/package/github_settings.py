@@ -90,15 +90,18 @@ class Settings:
             f"GET {base}/codeowners/errors": lambda _: self.owners(),
             "GET /users/mona": lambda _: {"id": 7, "login": "mona"},
             "GET /orgs/acme/teams/release": lambda _: {"id": 70, "slug": "release"},
-        }  # fmt: skip
+        }
 
     @property
     def repository(self) -> dict[str, Any]:
         return {
-            "full_name": self.name, "private": self.private, "default_branch": self.default_branch,
-            "html_url": f"https://{self.host}/{self.name}", "permissions": {"admin": self.admin, "push": True},
+            "full_name": self.name,
+            "private": self.private,
+            "default_branch": self.default_branch,
+            "html_url": f"https://{self.host}/{self.name}",
+            "permissions": {"admin": self.admin, "push": True},
             "owner": {"login": "acme", "type": "Organization" if self.organisation else "User"},
-        }  # fmt: skip
+        }
 
     def variable(self, _: Request, name: str) -> Any:
         return {"name": name, "value": self.variables[name]} if name in self.variables else MISSING
@@ -109,9 +112,7 @@ class Settings:
 
     def set_environment(self, request: Request, name: str) -> Answer:
         asked = request.body or {}
-        reviewers = [
-            {"type": row["type"], "reviewer": {"id": row["id"]}} for row in asked.get("reviewers") or []
-        ]  # fmt: skip
+        reviewers = [{"type": row["type"], "reviewer": {"id": row["id"]}} for row in asked.get("reviewers") or []]
         rules: list[dict[str, Any]] = [{"id": self.next(), "type": "branch_policy"}]
         if reviewers:
             self_review = asked.get("prevent_self_review", False)
@@ -119,9 +120,11 @@ class Settings:
         if asked.get("wait_timer"):
             rules.append({"type": "wait_timer", "wait_timer": asked["wait_timer"]})
         self.environments[name] = {
-            "name": name, "protection_rules": rules, "can_admins_bypass": asked.get("can_admins_bypass", True),
+            "name": name,
+            "protection_rules": rules,
+            "can_admins_bypass": asked.get("can_admins_bypass", True),
             "deployment_branch_policy": asked.get("deployment_branch_policy"),
-        }  # fmt: skip
+        }
         self.policies.setdefault(name, [])
         return Answer(200, self.environments[name])
 

@@ -22,18 +22,36 @@ Make = Callable[..., Project]
 TASK, TRAINING, BENCHMARK = "task_definition.yaml", "configs/training_config.yaml", "configs/benchmark_config.yaml"
 BASE = {"base_model": {"id": "HuggingFaceTB/SmolLM2-135M-Instruct", "revision": "1" * 40}}
 EXTRA = {
-    "constraints.txt": "torch==2.13.0\n", "README.md": "# Task\n", ".gitignore": "/build/\n/models/\n", ".env": "S=1\n",
-    "finetune/__init__.py": "", "finetune/data/checks.py": "CODE = 1\n", "finetune/github/gate.py": "GATE = 1\n",
-    "scripts/02_convert_format.py": "print(2)\n", "scripts/github.py": "print(0)\n", "torch.py": "EVIL = 1\n",
-    "finetune/data/records.so": "machine code", "finetune/__pycache__/paths.cpython-311.pyc": "code",
-    "data/chat_format/train.jsonl": "{}\n", "data/test.jsonl": "{}\n", "configs/accelerate/ddp.yaml": "a: 1\n",
-    "benchmarks/results/evaluation_report.yaml": "verdict: passed\n", "data/raw/.gitkeep": "", "docs/a.md": "a",
-}  # fmt: skip
+    "constraints.txt": "torch==2.13.0\n",
+    "README.md": "# Task\n",
+    ".gitignore": "/build/\n/models/\n",
+    ".env": "S=1\n",
+    "finetune/__init__.py": "",
+    "finetune/data/checks.py": "CODE = 1\n",
+    "finetune/github/gate.py": "GATE = 1\n",
+    "scripts/02_convert_format.py": "print(2)\n",
+    "scripts/github.py": "print(0)\n",
+    "torch.py": "EVIL = 1\n",
+    "finetune/data/records.so": "machine code",
+    "finetune/__pycache__/paths.cpython-311.pyc": "code",
+    "data/chat_format/train.jsonl": "{}\n",
+    "data/test.jsonl": "{}\n",
+    "configs/accelerate/ddp.yaml": "a: 1\n",
+    "benchmarks/results/evaluation_report.yaml": "verdict: passed\n",
+    "data/raw/.gitkeep": "",
+    "docs/a.md": "a",
+}
 FROZEN = [
-    "configs/accelerate/ddp.yaml", "configs/benchmark_config.yaml", "configs/training_config.yaml", "constraints.txt",
-    "data/raw/rows.jsonl", "finetune/__init__.py", "finetune/data/checks.py", "scripts/02_convert_format.py",
+    "configs/accelerate/ddp.yaml",
+    "configs/benchmark_config.yaml",
+    "configs/training_config.yaml",
+    "constraints.txt",
+    "data/raw/rows.jsonl",
+    "finetune/__init__.py",
+    "finetune/data/checks.py",
+    "scripts/02_convert_format.py",
     "task_definition.yaml",
-]  # fmt: skip
+]
 
 
 def rows_file(rows: list[dict[str, Any]]) -> str:
@@ -53,15 +71,22 @@ class Workspace:
         self.input = self.root / "build" / "input"
         self.statuses: list[tuple[str, str, str]] = []
         self.artifacts: list[dict[str, Any]] = []
-        self.github = GitHubFake({
-            **self.change.routes(),
-            "POST /repos/acme/demo/statuses/{sha}": self._status,
-            "GET /repos/acme/demo/actions/artifacts": lambda request: paged(request, self._named(request), "artifacts"),
-            "GET /repos/acme/demo/actions/runs/{run}": lambda request, run: {
-                "id": int(run), "path": ".github/workflows/train.yml@main", "event": "workflow_dispatch",
-                "head_branch": "main", "head_sha": self.base,
-            },
-        })  # fmt: skip
+        self.github = GitHubFake(
+            {
+                **self.change.routes(),
+                "POST /repos/acme/demo/statuses/{sha}": self._status,
+                "GET /repos/acme/demo/actions/artifacts": lambda request: paged(
+                    request, self._named(request), "artifacts"
+                ),
+                "GET /repos/acme/demo/actions/runs/{run}": lambda request, run: {
+                    "id": int(run),
+                    "path": ".github/workflows/train.yml@main",
+                    "event": "workflow_dispatch",
+                    "head_branch": "main",
+                    "head_sha": self.base,
+                },
+            }
+        )
         self.github.environment(patch)
         self.output = folder / "output"
         patch.setenv("GITHUB_OUTPUT", str(self.output))
@@ -83,11 +108,16 @@ class Workspace:
         return [artifact for artifact in self.artifacts if artifact["name"] == request.query["name"]]
 
     def evaluated(self, fingerprint: str, run: int, expired: bool = False) -> None:
-        self.artifacts.append({
-            "id": run + 1000, "name": f"adapter-{fingerprint}", "expired": expired, "size_in_bytes": 9,
-            "created_at": "2026-11-24T00:00:00Z",
-            "workflow_run": {"id": run, "repository_id": 1, "head_repository_id": 1, "head_branch": "main"},
-        })  # fmt: skip
+        self.artifacts.append(
+            {
+                "id": run + 1000,
+                "name": f"adapter-{fingerprint}",
+                "expired": expired,
+                "size_in_bytes": 9,
+                "created_at": "2026-11-24T00:00:00Z",
+                "workflow_run": {"id": run, "repository_id": 1, "head_repository_id": 1, "head_branch": "main"},
+            }
+        )
 
     def check_out(self, sha: str) -> None:
         shutil.rmtree(self.root / "build" / "candidate", ignore_errors=True)

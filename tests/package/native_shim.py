@@ -62,9 +62,15 @@ def write(folder: Path, call: str, how: str, *, after: int = 0, extra_only: bool
     cpuinfo = folder / "cpuinfo"
     cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu sse avx512f amx_bf16 amx_tile amx_int8\n", encoding="utf-8")
     text = SHIM.format(
-        mark=str(folder / "mark"), how=how, call=call, name=CALLS.get(call, "llama_decode"), after=after,
-        extra_only=extra_only, amx=amx, cpuinfo=str(cpuinfo),
-    )  # fmt: skip
+        mark=str(folder / "mark"),
+        how=how,
+        call=call,
+        name=CALLS.get(call, "llama_decode"),
+        after=after,
+        extra_only=extra_only,
+        amx=amx,
+        cpuinfo=str(cpuinfo),
+    )
     (folder / "sitecustomize.py").write_text(text, encoding="utf-8")
     return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
 

@@ -102,9 +102,11 @@ def with_exports(project: Project, rows: dict[str, dict[str, Any]] | None = None
     """Merged model and GGUF folders as steps 05 and 06 leave them, and the rows of step 07."""
     paths, name = project.paths, project.task.task_name
     settings = (
-        "temperature 0", f"num_ctx {project.benchmark.generation.context}",
-        f"num_predict {project.task.output.max_new_tokens}", "stop x",
-    )  # fmt: skip
+        "temperature 0",
+        f"num_ctx {project.benchmark.generation.context}",
+        f"num_predict {project.task.output.max_new_tokens}",
+        "stop x",
+    )
     modelfile = "".join(["FROM x\n", *(f"PARAMETER {setting}\n" for setting in settings)]).encode()
     for folder, files, inputs in (
         (paths.merged, {"model.safetensors": b"\3"}, {"adapter": provenance.tree_digest(paths.adapter)}),

@@ -129,10 +129,15 @@ def _row(project: Project, name: str, scores: dict[str, Any]) -> dict[str, Any]:
     files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     row = {"name": name, "file": project.paths.relative(path), "bytes": sum(f.stat().st_size for f in files)}
     return row | {
-        "status": "passed", "passed": True, "value": value, "tolerance": BENCHMARK["tolerances"][name],
-        "difference": value - scores["adapter"].metrics["macro_f1"], "tokens_equal": True, "template_equal": True,
+        "status": "passed",
+        "passed": True,
+        "value": value,
+        "tolerance": BENCHMARK["tolerances"][name],
+        "difference": value - scores["adapter"].metrics["macro_f1"],
+        "tokens_equal": True,
+        "template_equal": True,
         "tokens_per_s": 1.0,
-    }  # fmt: skip
+    }
 
 
 def _write_base(project: Project) -> None:
@@ -158,8 +163,10 @@ def _write_data(project: Project) -> None:
         return "\n".join(records) + "\n"
 
     for path, count, answered in (
-        (project.paths.train, 60, True), (project.paths.valid, 15, True), (project.paths.test, 30, False)
-    ):  # fmt: skip
+        (project.paths.train, 60, True),
+        (project.paths.valid, 15, True),
+        (project.paths.test, 30, False),
+    ):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(lines(path.stem, count, answered), encoding="utf-8")
 

@@ -30,9 +30,12 @@ def git(root: Path, *arguments: str, env: dict[str, str] | None = None, data: by
         f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
     }
     done = subprocess.run(
-        ["git", "-C", str(root), *arguments], capture_output=True, input=data, check=True,
+        ["git", "-C", str(root), *arguments],
+        capture_output=True,
+        input=data,
+        check=True,
         env={**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull, **(env or {})},
-    )  # fmt: skip
+    )
     return done.stdout.decode().strip()
 
 
@@ -46,10 +49,16 @@ def write_receipts(project: Project, version: str = "1.2.3") -> None:
         provenance.write_text(card, f"card of {kind}\n")
         files = {**manifest["outputs"], "README.md": {"bytes": card.stat().st_size, "sha256": provenance.sha256(card)}}
         repo = getattr(project.task.hub, kind)
-        repositories.append({
-            "kind": kind, "repo": repo, "commit": f"{number + 1}" * 40, "tag": f"v{version}",
-            "url": f"{HUB}/{repo}/tree/v{version}", "files": files,
-        })  # fmt: skip
+        repositories.append(
+            {
+                "kind": kind,
+                "repo": repo,
+                "commit": f"{number + 1}" * 40,
+                "tag": f"v{version}",
+                "url": f"{HUB}/{repo}/tree/v{version}",
+                "files": files,
+            }
+        )
     receipts = {"version": version, "tag": f"v{version}", "digest": provenance.digest(repositories), "endpoint": HUB}
     provenance.write_json(project.paths.publish_plan / "receipts.json", {**receipts, "repositories": repositories})
 
@@ -104,19 +113,21 @@ class ReleasePage(GitHubFake):
         self.root, self.digests, self.pulls = root, digests, []
         self._ids = iter(range(1, 10_000))
         here = "/repos/acme/demo"
-        super().__init__({
-            f"GET {here}/git/ref/tags/{{name}}": self._tag,
-            f"GET {here}/releases": lambda request: paged(request, [*self.releases]),
-            f"POST {here}/releases": self._create,
-            f"PATCH {here}/releases/{{number}}": self._change,
-            f"GET {here}/releases/{{number}}/assets": self._assets,
-            f"GET {here}/releases/assets/{{number}}": lambda request, number: self.contents[int(number)],
-            f"POST {here}/uploads/{{number}}/assets": self._upload,
-            f"DELETE {here}/releases/assets/{{number}}": self._delete,
-            **self._git_routes(f"{here}/git"),
-            f"GET {here}/pulls": self._list_pulls,
-            f"POST {here}/pulls": self._open_pull,
-        })  # fmt: skip
+        super().__init__(
+            {
+                f"GET {here}/git/ref/tags/{{name}}": self._tag,
+                f"GET {here}/releases": lambda request: paged(request, [*self.releases]),
+                f"POST {here}/releases": self._create,
+                f"PATCH {here}/releases/{{number}}": self._change,
+                f"GET {here}/releases/{{number}}/assets": self._assets,
+                f"GET {here}/releases/assets/{{number}}": lambda request, number: self.contents[int(number)],
+                f"POST {here}/uploads/{{number}}/assets": self._upload,
+                f"DELETE {here}/releases/assets/{{number}}": self._delete,
+                **self._git_routes(f"{here}/git"),
+                f"GET {here}/pulls": self._list_pulls,
+                f"POST {here}/pulls": self._open_pull,
+            }
+        )
 
     def release(self, **values: Any) -> dict[str, Any]:
         """Put a release there, as a person would."""
@@ -176,7 +187,7 @@ class ReleasePage(GitHubFake):
             f"POST {here}/commits": self._make_commit,
             f"POST {here}/refs": self._make_ref,
             f"PATCH {here}/refs/heads/{{name:path}}": self._move_ref,
-        }  # fmt: skip
+        }
 
     def git(self, *arguments: str, **options: Any) -> str:
         return git(self.root, *arguments, **options)

@@ -190,8 +190,9 @@ def test_c22_a_missing_file_is_named_with_the_nearest_name(root, capsys, name: s
     (root / TRAINING).rename(root / "configs" / name)
     code, problems, _ = first_step(root, capsys)
     assert (code, [(p["code"], p["path"], p["fix"]) for p in problems]) == (
-        2, [("E221", TRAINING, f"did you mean {name}?")],
-    )  # fmt: skip
+        2,
+        [("E221", TRAINING, f"did you mean {name}?")],
+    )
 
 
 def test_c24_an_unpinned_revision_is_a_warning_that_every_run_shows(root, capsys) -> None:

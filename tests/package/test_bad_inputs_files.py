@@ -161,9 +161,11 @@ def test_d52_personal_data_follows_the_policy_and_is_never_shown(make_project, c
 def test_d53_what_is_no_plain_file_is_never_opened(raw, capsys, tmp_path, kind: str) -> None:
     (tmp_path / "outside").write_bytes(row())
     make = {
-        "link": lambda path: path.symlink_to(tmp_path / "outside"), "folder": Path.mkdir, "pipe": os.mkfifo,
+        "link": lambda path: path.symlink_to(tmp_path / "outside"),
+        "folder": Path.mkdir,
+        "pipe": os.mkfifo,
         "link to a device": lambda path: path.symlink_to("/dev/zero"),
-    }  # fmt: skip
+    }
     make[kind](raw / "bad.jsonl")
     assert places(judge(raw.parent.parent, capsys)[1]) == [("E143", BAD, None)]
 

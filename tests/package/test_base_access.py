@@ -63,9 +63,7 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
      (401, {}, "nobody without login"), (403, {}, "nobody without login"), (404, {}, "nobody without login"),
      (500, {}, ""), (429, {}, ""), (200, [], ""), (200, {}, "")],
 )  # fmt: skip
-def test_the_hub_is_asked_without_login(
-    hub: Page, make_project: Make, status: int, body: Any, says: str
-) -> None:  # fmt: skip
+def test_the_hub_is_asked_without_login(hub: Page, make_project: Make, status: int, body: Any, says: str) -> None:
     hub.status, hub.body = status, json.dumps(body).encode()
     closed = closed_to_strangers(make_project(training=HUB))
     assert says in closed and bool(closed) == bool(says)
@@ -108,9 +106,13 @@ def test_a_closed_model_needs_one_of_two_ways(hub: Page, make_project: Make) -> 
      ({"GATED_BASE": "x"}, {}, False, ["GATED_BASE is 'x'"])],
 )  # fmt: skip
 def test_setup_says_what_is_missing(
-    make_project: Make, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], secrets: dict[str, list[str]],
-    gated: bool, codes: list[str],
-) -> None:  # fmt: skip
+    make_project: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    secrets: dict[str, list[str]],
+    gated: bool,
+    codes: list[str],
+) -> None:
     answers: dict[str, Any] = {
         **{f"repos/acme/demo/actions/variables/{name}": {"value": value} for name, value in variables.items()},
         **{

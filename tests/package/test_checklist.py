@@ -174,8 +174,10 @@ def test_evidence_that_overflows_its_reader_is_a_finding_not_a_traceback(make_pr
     report.write_text("[" * 100_000, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, str(ROOT / "scripts" / "checklist.py"), "--project", str(project.paths.root), "--check", "3"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == GATE_FAILED and "Traceback" not in done.stderr
     assert "the evidence is damaged (RecursionError" in done.stderr
 

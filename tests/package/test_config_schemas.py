@@ -56,7 +56,7 @@ def test_messages_speak_the_users_language(make_project: Make) -> None:
             task={"output": {"labels": ["a"]}, "hub": [1]},
             training={"max_length": 1.5, "device": "gpu", "lora": {"r": "x"}},
             benchmark={"baselines": "majority", "splits": None},
-        )  # fmt: skip
+        )
     text = str(failure.value)
     for wanted in ("a whole number", "a list", "key: value pairs", "an empty value"):
         assert wanted in text

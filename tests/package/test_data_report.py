@@ -26,8 +26,15 @@ from finetune.github.data_pr.sections import check_table, problems, verdict
 from finetune.html_page import SHARED
 from finetune.provenance import sha256
 
-SECTIONS = ["What is wrong", "Distribution", "Lengths in characters", "Duplicates and groups", "Languages", "Checks",
-            "Files"]  # fmt: skip
+SECTIONS = [
+    "What is wrong",
+    "Distribution",
+    "Lengths in characters",
+    "Duplicates and groups",
+    "Languages",
+    "Checks",
+    "Files",
+]
 
 
 class Page(HTMLParser):
@@ -54,9 +61,14 @@ def test_the_sections_stand_in_the_order_of_a_readers_questions():
     assert re.findall("^## (.*)$", render_markdown(report()), re.MULTILINE) == SECTIONS
     headings = re.findall("<h2>(.*?)</h2>", render_html(report()))
     assert headings == [
-        "What is wrong", "Class distribution per split", "Lengths in characters", "Duplicates and near-duplicates",
-        "Languages", "Checks", "Files",
-    ]  # fmt: skip
+        "What is wrong",
+        "Class distribution per split",
+        "Lengths in characters",
+        "Duplicates and near-duplicates",
+        "Languages",
+        "Checks",
+        "Files",
+    ]
 
 
 def test_the_verdict_counts_errors_warnings_and_what_was_not_done():

@@ -19,17 +19,69 @@ from finetune.data.report.schema import DataReport
 from finetune.markdown import one_line, plain
 from hostile_report import HOSTILE, SKULL, hostile, reports
 
-SECTIONS = {"What is wrong", "Distribution", "Lengths in characters", "Duplicates and groups", "Languages", "Checks",
-            "Files"}  # fmt: skip
+SECTIONS = {
+    "What is wrong",
+    "Distribution",
+    "Lengths in characters",
+    "Duplicates and groups",
+    "Languages",
+    "Checks",
+    "Files",
+}
 MARKUP = {"heading", "paragraph", "table", "thead", "tbody", "tr", "th", "td", "strong"}
 ELEMENTS = {
-    "html", "head", "meta", "title", "style", "body", "main", "header", "section", "h1", "h2", "h3", "p", "div", "b",
-    "i", "span", "code", "pre", "table", "tr", "th", "td", "details", "summary", "svg", "g", "rect", "line", "text",
-}  # fmt: skip
+    "html",
+    "head",
+    "meta",
+    "title",
+    "style",
+    "body",
+    "main",
+    "header",
+    "section",
+    "h1",
+    "h2",
+    "h3",
+    "p",
+    "div",
+    "b",
+    "i",
+    "span",
+    "code",
+    "pre",
+    "table",
+    "tr",
+    "th",
+    "td",
+    "details",
+    "summary",
+    "svg",
+    "g",
+    "rect",
+    "line",
+    "text",
+}
 SHAPES = {
-    "class", "x", "y", "x1", "x2", "y1", "y2", "width", "height", "font-size", "text-anchor", "viewbox", "role",
-    "aria-label", "lang", "charset", "name", "content", "http-equiv",
-}  # fmt: skip
+    "class",
+    "x",
+    "y",
+    "x1",
+    "x2",
+    "y1",
+    "y2",
+    "width",
+    "height",
+    "font-size",
+    "text-anchor",
+    "viewbox",
+    "role",
+    "aria-label",
+    "lang",
+    "charset",
+    "name",
+    "content",
+    "http-equiv",
+}
 
 
 def tokens(text: str) -> Iterator[Token]:
@@ -112,12 +164,15 @@ def test_a_hostile_text_in_every_place_at_once_is_inert(text: str):
     """Labels, file names, messages, reasons, scripts: each of the texts that want most, where people see them."""
     skipped = {"status": "skipped", "reason": text}
     shown = report(
-        task=text, classes={text: counts(400), text + "2": counts(3)}, files={text: {"sha256": text, "rows": 1}},
+        task=text,
+        classes={text: counts(400), text + "2": counts(3)},
+        files={text: {"sha256": text, "rows": 1}},
         problems={"problems": [problem("E135", path=text, message=text), problem(text)], "errors": 2},
-        row_checks={"control_tokens": skipped, text: skipped}, languages={"declared": text, "scripts": {text: 7}},
+        row_checks={"control_tokens": skipped, text: skipped},
+        languages={"declared": text, "scripts": {text: 7}},
         duplicates={"near": {"examples": [pair(1, text)]}},
         stratification={"off": [{"class": text, "split": "valid", "share": 0.1, "target": 0.2}]},
-    )  # fmt: skip
+    )
     assert_inert(shown)
     assert render_html(shown).count(SKULL) > 10
 

@@ -66,8 +66,9 @@ def test_every_row_longer_than_max_length_is_refused_with_its_line(project: Proj
         encoded(project)
     found = failure.value.problems.errors
     assert [(p.path, p.code, p.line) for p in found] == [
-        ("data/chat_format/train.jsonl", "E138", 3), ("data/chat_format/train.jsonl", "E139", 7),
-    ]  # fmt: skip
+        ("data/chat_format/train.jsonl", "E138", 3),
+        ("data/chat_format/train.jsonl", "E139", 7),
+    ]
     assert "max_length is 512" in found[0].message
 
 

@@ -19,9 +19,17 @@ from transformers import (
 from finetune.evaluation.decoding import greedy_decode, shared_prefix
 
 SIZES: dict[str, Any] = {
-    "vocab_size": 300, "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-    "num_key_value_heads": 2, "max_position_embeddings": 512, "eos_token_id": 7, "bos_token_id": 1, "pad_token_id": 0,
-}  # fmt: skip
+    "vocab_size": 300,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "eos_token_id": 7,
+    "bos_token_id": 1,
+    "pad_token_id": 0,
+}
 EOS = frozenset((7, *range(275, 300)))
 CAP = 12
 

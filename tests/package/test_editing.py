@@ -49,13 +49,13 @@ def changed(old: str, new: str) -> list[tuple[str, str]]:
 def test_only_the_value_changes_and_the_comment_stays_in_its_column() -> None:
     assert changed(FILE, edited(FILE, {"base_model.id": "a/b"})) == [
         ("  id:   'owner/name'        # the model", "  id:   'a/b'               # the model")
-    ]  # fmt: skip
+    ]
     assert changed(FILE, edited(FILE, {"base_model.id": "some/longer-name-than-there-is-room-for"})) == [
         ("  id:   'owner/name'        # the model", "  id:   'some/longer-name-than-there-is-room-for'  # the model")
-    ]  # fmt: skip
+    ]
     assert changed(FILE, edited(FILE, {"batch.per_device": 2})) == [
         ("batch: {per_device: 4, effective: 8}   # rows", "batch: {per_device: 2, effective: 8}   # rows")
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize("same", [{"method": "lora"}, {"base_model.id": "owner/name"}, {"version": 1}, {"last": None}])

@@ -40,8 +40,12 @@ def test_groups_show_where_errors_gather() -> None:
     rows = [row(str(i), "a" if i < 6 else "b", "a", finished=i != 7) for i in range(8)]
     groups = analyse(CLASSES, rows, inputs)["groups"]
     assert groups["length"][0] == {
-        "group": "7 to 8 characters", "rows": 2, "errors": 2, "error_rate": 1.0, "mean_score": 0.0,
-    }  # fmt: skip
+        "group": "7 to 8 characters",
+        "rows": 2,
+        "errors": 2,
+        "error_rate": 1.0,
+        "mean_score": 0.0,
+    }
     assert sum(group["rows"] for group in groups["length"]) == 8
     assert [(g["group"], g["errors"]) for g in groups["class"]] == [("b", 2), ("a", 0)]
     assert [(g["group"], g["rows"]) for g in groups["format"]] == [("cut off at the token cap", 1), ("well-formed", 7)]

@@ -28,10 +28,14 @@ def with_adapter(project: Any, **facts: Any) -> Any:
     folder = save_adapter(project)
     recorded = {
         "base": {
-            "fingerprint": resolve_base(project).fingerprint, "id": "tiny", "revision": "r", "source": "local",
+            "fingerprint": resolve_base(project).fingerprint,
+            "id": "tiny",
+            "revision": "r",
+            "source": "local",
         },
-        "data": {"train_sha256": sha256(project.paths.train), "valid_sha256": sha256(project.paths.valid)}, **facts,
-    }  # fmt: skip
+        "data": {"train_sha256": sha256(project.paths.train), "valid_sha256": sha256(project.paths.valid)},
+        **facts,
+    }
     outputs = [path for path in folder.iterdir() if path.is_file()]
     write_manifest(folder / MANIFEST, step="03_train", inputs={}, outputs=outputs, facts=recorded)
     return project

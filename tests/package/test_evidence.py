@@ -307,9 +307,10 @@ def test_splits_are_judged_as_step_01_judges_them(make_project: MakeProject) -> 
     three = 3 * (splits.train * (1 - splits.train) / 400) ** 0.5
     assert splits.train - chance["train"] / 400 > three, "further than three deviations, nearer than three and a half"
     for rows, grouped, status in (
-        (chance, 0, "done"), ({"train": 399, "valid": 1, "test": 0}, 0, "failed"),
+        (chance, 0, "done"),
+        ({"train": 399, "valid": 1, "test": 0}, 0, "failed"),
         ({"train": 399, "valid": 1, "test": 0}, 7, "done"),
-    ):  # fmt: skip
+    ):
         write_json(project.paths.data_manifest, {**manifest, "facts": {**manifest["facts"], "rows": rows}})
         facts = Facts(project.paths.root)
         facts.__dict__["data_report"] = {**found.data_report, "groups": {"rows": grouped, "distinct": grouped}}

@@ -18,12 +18,21 @@ from conftest import raw_rows
 from repository import ROOT
 
 NAMES = {
-    "messages": "OpenAI messages", "sharegpt": "ShareGPT", "alpaca": "alpaca", "prompts": "prompt and completion",
-    "label_studio": "Label Studio", "label_studio_min": "Label Studio JSON-MIN", "doccano": "doccano",
-    "prodigy": "Prodigy", "argilla": "Argilla", "json_array": 'a table ("sentence"',
-    "label_studio_spans": "Label Studio", "doccano_spans": "doccano",
-    "doccano_relations": "doccano", "prodigy_spans": "Prodigy",
-}  # fmt: skip
+    "messages": "OpenAI messages",
+    "sharegpt": "ShareGPT",
+    "alpaca": "alpaca",
+    "prompts": "prompt and completion",
+    "label_studio": "Label Studio",
+    "label_studio_min": "Label Studio JSON-MIN",
+    "doccano": "doccano",
+    "prodigy": "Prodigy",
+    "argilla": "Argilla",
+    "json_array": 'a table ("sentence"',
+    "label_studio_spans": "Label Studio",
+    "doccano_spans": "doccano",
+    "doccano_relations": "doccano",
+    "prodigy_spans": "Prodigy",
+}
 LINES = sorted(set(NAMES) - {"json_array"})
 
 
@@ -98,10 +107,15 @@ def test_an_array_over_lines_is_imported_by_its_fix(make_project, capsys) -> Non
 @pytest.mark.parametrize(
     "lines",
     [
-        '{"input": "a b", "label": "billing", "source": "x"}\n', '{"input": "a b", "labl": "billing"}\n',
-        '{"input": "a b"}\n', "not json\n", '{"input": "a b", "label": ["billing"]}\n', '{"foo": 1}\n', "[1, 2]\n",
+        '{"input": "a b", "label": "billing", "source": "x"}\n',
+        '{"input": "a b", "labl": "billing"}\n',
+        '{"input": "a b"}\n',
+        "not json\n",
+        '{"input": "a b", "label": ["billing"]}\n',
+        '{"foo": 1}\n',
+        "[1, 2]\n",
     ],
-)  # fmt: skip
+)
 def test_a_slip_in_own_records_is_still_told_line_by_line(make_project, capsys, lines: str) -> None:
     project = make_project()
     (project.paths.raw / "bad.jsonl").write_text(lines, encoding="utf-8")
@@ -110,14 +124,26 @@ def test_a_slip_in_own_records_is_still_told_line_by_line(make_project, capsys, 
 
 
 UNREAD = {
-    "more.jsonl.bz2": b"BZh91AY&SY", "batch2.jsonl.bak": b'{"input":"x y z","label":"billing"}\n',
-    "export.xls": b"\xd0\xcf", "labels.xml": b"<a/>", "rows.jsonl.1": b"{}\n", "rows.jsonl.crdownload": b'{"in',
+    "more.jsonl.bz2": b"BZh91AY&SY",
+    "batch2.jsonl.bak": b'{"input":"x y z","label":"billing"}\n',
+    "export.xls": b"\xd0\xcf",
+    "labels.xml": b"<a/>",
+    "rows.jsonl.1": b"{}\n",
+    "rows.jsonl.crdownload": b'{"in',
     "part-00000": b"{}\n",
-    "rows.orc": b"ORC", "rows.pkl": b"\x80\x04.", "dump.sqlite": b"SQLite format 3\0", "train.conll": b"a O\n",
-    "rows.JSON": b"[]", "notes": b"", "rows.jsonl~": b"{}", "table.csv": b"a,b\n",
-    "rows.fixed": b"{}", "Thumbs.db": b"\0",
-    "data.": b"x", "rows.jsonl.gz": b"\x1f\x8b",
-}  # fmt: skip
+    "rows.orc": b"ORC",
+    "rows.pkl": b"\x80\x04.",
+    "dump.sqlite": b"SQLite format 3\0",
+    "train.conll": b"a O\n",
+    "rows.JSON": b"[]",
+    "notes": b"",
+    "rows.jsonl~": b"{}",
+    "table.csv": b"a,b\n",
+    "rows.fixed": b"{}",
+    "Thumbs.db": b"\0",
+    "data.": b"x",
+    "rows.jsonl.gz": b"\x1f\x8b",
+}
 
 
 @pytest.mark.parametrize("name", sorted(UNREAD))

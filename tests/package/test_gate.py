@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from finetune.evaluation.gate import FAILED, LIMITED, PASSED, gate, verdict
-from finetune.evaluation.report_schema import ArtefactRow, Difference, GateRow
+from finetune.evaluation.report_parts import Difference, GateRow
+from finetune.evaluation.report_schema import ArtefactRow
 
 BETTER = Difference(difference=0.4, low=0.3, high=0.5)
 GOOD = {"macro_f1": 0.9, "accuracy": 0.92, "finished_rate": 1.0}
@@ -30,9 +31,13 @@ def test_a_good_run_passes(judge: Any) -> None:
     rows, word = judge()
     assert word == PASSED and all(row.passed for row in rows.values())
     assert list(rows) == [
-        "macro_f1", "accuracy", "finished_rate", "all values are finite", "not worse than zero-shot",
+        "macro_f1",
+        "accuracy",
+        "finished_rate",
+        "all values are finite",
+        "not worse than zero-shot",
         "trained on the current data",
-    ]  # fmt: skip
+    ]
 
 
 @pytest.mark.parametrize(

@@ -177,9 +177,13 @@ def test_failing_converter_shows_its_last_lines_sees_no_secret_and_leaves_nothin
 
 def quantising(tmp_path: Path, code: str) -> None:
     run_python(
-        ["-c", code], label="quantising to Q8_0", file="x-Q8_0.gguf", pythonpath=str(tmp_path), grows=tmp_path / "x",
+        ["-c", code],
+        label="quantising to Q8_0",
+        file="x-Q8_0.gguf",
+        pythonpath=str(tmp_path),
+        grows=tmp_path / "x",
         expected=1,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(

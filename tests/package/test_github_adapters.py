@@ -46,17 +46,29 @@ def test_packing_takes_what_the_steps_wrote_and_names_every_byte(
     monkeypatch.setenv("GITHUB_RUN_ATTEMPT", "3")
     told = packed(run)
     assert sorted(told["files"]) == [
-        "adapter/adapter_config.json", "adapter/adapter_model.safetensors", "adapter/manifest.json",
-        "adapter/training_log.jsonl", "data/manifest.json", "results/evaluation_report.html",
-        "results/evaluation_report.md", "results/evaluation_report.yaml", "results/predictions/adapter.jsonl",
-        "results/predictions/adapter.manifest.json", "results/predictions/zero_shot.jsonl",
+        "adapter/adapter_config.json",
+        "adapter/adapter_model.safetensors",
+        "adapter/manifest.json",
+        "adapter/training_log.jsonl",
+        "data/manifest.json",
+        "results/evaluation_report.html",
+        "results/evaluation_report.md",
+        "results/evaluation_report.yaml",
+        "results/predictions/adapter.jsonl",
+        "results/predictions/adapter.manifest.json",
+        "results/predictions/zero_shot.jsonl",
         "results/predictions/zero_shot.manifest.json",
-    ]  # fmt: skip
+    ]
     there = sorted(p.relative_to(run.artifact).as_posix() for p in run.artifact.rglob("*") if p.is_file())
     assert there == sorted([*told["files"], "run.json"])
     assert {key: told[key] for key in ("sha", "pr", "repository", "run_id", "run_attempt", "digest")} == {
-        "sha": SHA, "pr": 7, "repository": "acme/demo", "run_id": RUN, "run_attempt": 3, "digest": run.digest,
-    }  # fmt: skip
+        "sha": SHA,
+        "pr": 7,
+        "repository": "acme/demo",
+        "run_id": RUN,
+        "run_attempt": 3,
+        "digest": run.digest,
+    }
 
 
 @pytest.mark.parametrize(
@@ -132,10 +144,17 @@ def test_a_missing_an_extra_and_a_longer_file_are_all_named(run: EvaluatedRun) -
 @pytest.mark.parametrize(
     "name",
     [
-        "adapter/training_args.bin", "adapter/optimizer.pt", "adapter/modeling.py", "adapter/deep/down.json",
-        "adapter/.hidden.json", "results/other.yaml", "results/predictions/x.pkl", "data/test.jsonl", "extra.json",
+        "adapter/training_args.bin",
+        "adapter/optimizer.pt",
+        "adapter/modeling.py",
+        "adapter/deep/down.json",
+        "adapter/.hidden.json",
+        "results/other.yaml",
+        "results/predictions/x.pkl",
+        "data/test.jsonl",
+        "extra.json",
     ],
-)  # fmt: skip
+)
 def test_a_file_with_no_place_in_it_is_refused_also_when_it_is_listed(run: EvaluatedRun, name: str) -> None:
     (run.artifact / name).parent.mkdir(parents=True, exist_ok=True)
     (run.artifact / name).write_text("{}", encoding="utf-8")
@@ -313,19 +332,29 @@ class Actions:
         self.on_main = {SHA}
 
     def add(
-        self, number: int, *, name: str = f"adapter-{FINGERPRINT}", expired: bool = False, head_repository: int = OURS,
-        path: str = ".github/workflows/train.yml", event: str = "workflow_dispatch", branch: str = "main",
+        self,
+        number: int,
+        *,
+        name: str = f"adapter-{FINGERPRINT}",
+        expired: bool = False,
+        head_repository: int = OURS,
+        path: str = ".github/workflows/train.yml",
+        event: str = "workflow_dispatch",
+        branch: str = "main",
         sha: str = SHA,
-    ) -> None:  # fmt: skip
+    ) -> None:
         told = {"id": number, "head_branch": branch, "head_sha": sha}
         owner = {"repository_id": OURS, "head_repository_id": head_repository}
         created = f"2026-11-{number % 28 + 1:02d}T00:00:00Z"
         self.artifacts.append(
             {
-                "id": number + 1000, "name": name, "expired": expired, "created_at": created,
+                "id": number + 1000,
+                "name": name,
+                "expired": expired,
+                "created_at": created,
                 "workflow_run": told | owner,
             }
-        )  # fmt: skip
+        )
         self.runs[number] = told | {"path": path, "event": event}
 
     def listed(self, request: Any) -> Any:

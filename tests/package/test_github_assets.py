@@ -100,8 +100,12 @@ def test_a_document_too_large_for_github_is_linked_instead(
 def test_the_bundle_reads_back_as_it_was_gathered(project: Project) -> None:
     bundle = read_bundle(project, Tag("v1.2.3"), git(project.paths.root, "rev-parse", "HEAD"))
     assert set(bundle.record) == {
-        "iterations/v1.2.3.yaml", "docs/integration_guide.md", "task_definition.yaml", "README.md", "CHECKLIST.md"
-    }  # fmt: skip
+        "iterations/v1.2.3.yaml",
+        "docs/integration_guide.md",
+        "task_definition.yaml",
+        "README.md",
+        "CHECKLIST.md",
+    }
     assert bundle.assets["iteration.yaml"].read_text(encoding="utf-8") == bundle.record["iterations/v1.2.3.yaml"]
 
 

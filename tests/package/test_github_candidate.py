@@ -49,11 +49,19 @@ def downloads(github: GitHubFake) -> list[str]:
 
 def test_takes_data_and_configurations_and_nothing_else(fork: GitRepository, github: GitHubFake, tmp_path: Path):
     more = {
-        "data/raw/b-2.jsonl": ROWS, "data/raw/.gitkeep": (REGULAR, b""), "data/raw/README.md": (REGULAR, b"notes"),
-        "configs/benchmark_config.yaml": (REGULAR, b"thresholds: {}\n"), "configs/accelerate/ddp.yaml": ROWS,
-        "configs/notes.txt": ROWS, "task_definition.yaml": ROWS, "finetune/evil.py": ROWS, "data/notes.jsonl": ROWS,
-        ".github/workflows/train.yml": ROWS, "link": (LINK, b"/etc/passwd"), "datas/raw/x.jsonl": (LINK, b"/"),
-    }  # fmt: skip
+        "data/raw/b-2.jsonl": ROWS,
+        "data/raw/.gitkeep": (REGULAR, b""),
+        "data/raw/README.md": (REGULAR, b"notes"),
+        "configs/benchmark_config.yaml": (REGULAR, b"thresholds: {}\n"),
+        "configs/accelerate/ddp.yaml": ROWS,
+        "configs/notes.txt": ROWS,
+        "task_definition.yaml": ROWS,
+        "finetune/evil.py": ROWS,
+        "data/notes.jsonl": ROWS,
+        ".github/workflows/train.yml": ROWS,
+        "link": (LINK, b"/etc/passwd"),
+        "datas/raw/x.jsonl": (LINK, b"/"),
+    }
     sha = fork.commit_entries({**GOOD, **more})
     target = tmp_path / "candidate"
     names = fetch_blobs(github.client(), sha, target)
@@ -164,12 +172,23 @@ def _broken(**change: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "answer",
     [
-        {"tree": [], "truncated": True}, {"tree": []}, {"tree": [], "truncated": "false"}, {"truncated": False}, [],
-        None, {"tree": {}, "truncated": False}, {"tree": ["x"], "truncated": False}, _broken(path=None),
-        _broken(mode=1), _broken(sha="../../pulls/1"), _broken(sha="0" * 39), _broken(size=-1),
-        _broken(size="3"), _broken(size=True),
+        {"tree": [], "truncated": True},
+        {"tree": []},
+        {"tree": [], "truncated": "false"},
+        {"truncated": False},
+        [],
+        None,
+        {"tree": {}, "truncated": False},
+        {"tree": ["x"], "truncated": False},
+        _broken(path=None),
+        _broken(mode=1),
+        _broken(sha="../../pulls/1"),
+        _broken(sha="0" * 39),
+        _broken(size=-1),
+        _broken(size="3"),
+        _broken(size=True),
     ],
-)  # fmt: skip
+)
 def test_a_cut_or_malformed_tree_is_refused(github: GitHubFake, tmp_path: Path, answer: Any):
     github.routes[TREE] = lambda request, sha: answer
     with pytest.raises(FinetuneError) as failure:
@@ -230,9 +249,13 @@ _path = st.one_of(st.lists(_piece, min_size=1, max_size=5).map("/".join), st.tex
     lambda tail: st.sampled_from([tail, f"data/raw/{tail}", f"configs/{tail}"])
 )
 _entry = st.builds(
-    Entry, _path, st.sampled_from([REGULAR, EXECUTABLE, LINK, SUBMODULE, "040000"]),
-    st.sampled_from(["blob", "tree", "commit"]), st.just("0" * 40), st.integers(0, 100),
-)  # fmt: skip
+    Entry,
+    _path,
+    st.sampled_from([REGULAR, EXECUTABLE, LINK, SUBMODULE, "040000"]),
+    st.sampled_from(["blob", "tree", "commit"]),
+    st.just("0" * 40),
+    st.integers(0, 100),
+)
 
 
 @given(st.lists(_entry, max_size=8))

@@ -46,7 +46,20 @@ def test_every_subcommand_is_listed_with_a_sentence() -> None:
     done = command(SCRIPT.parent, "--help", COLUMNS="200")
     assert done.returncode == 0
     for name in (
-        "as-shipped", "fingerprint", "data-summary", "request-training", "comment-data", "resolve", "freeze", "thaw",
-        "pack", "report", "release-resolve", "place-adapter", "release-assets", "github-release", "record",
-    ):  # fmt: skip
+        "as-shipped",
+        "fingerprint",
+        "data-summary",
+        "request-training",
+        "comment-data",
+        "resolve",
+        "freeze",
+        "thaw",
+        "pack",
+        "report",
+        "release-resolve",
+        "place-adapter",
+        "release-assets",
+        "github-release",
+        "record",
+    ):
         assert f" {name} " in done.stdout

@@ -195,10 +195,27 @@ def test_emoji_alone_become_a_comment_github_takes(github: GitHubFake, rows: Row
 
 
 NASTY = [
-    "@org/team", "&#64;org/team", "#1", "https://evil.example", "[x](https://evil.example)", "<img src=x>", "## Passed",
-    MARKER, f"\n{MARKER}\n", "-->", "</details>", "\u202e", "```", "`", "|", "\n# x", "\r", "\ud800",
-    "::error::", "##[x]",
-]  # fmt: skip
+    "@org/team",
+    "&#64;org/team",
+    "#1",
+    "https://evil.example",
+    "[x](https://evil.example)",
+    "<img src=x>",
+    "## Passed",
+    MARKER,
+    f"\n{MARKER}\n",
+    "-->",
+    "</details>",
+    "\u202e",
+    "```",
+    "`",
+    "|",
+    "\n# x",
+    "\r",
+    "\ud800",
+    "::error::",
+    "##[x]",
+]
 texts = st.lists(st.one_of(st.sampled_from(NASTY), st.text(max_size=5)), max_size=5).map("".join)
 
 
@@ -223,9 +240,15 @@ def test_anybodys_text_in_a_whole_comment_is_inert(
         token.type for token in flat if not re.match(r"text|inline|t(able|head|body|[rhd])_|paragraph", token.type)
     ]
     assert kinds == [
-        "html_block", "heading_open", "heading_close", "code_inline", "code_inline", "html_block", "fence",
         "html_block",
-    ]  # fmt: skip
+        "heading_open",
+        "heading_close",
+        "code_inline",
+        "code_inline",
+        "html_block",
+        "fence",
+        "html_block",
+    ]
     shown = "".join(token.content for token in flat if token.type.startswith("text"))
     assert not re.search(r"@[A-Za-z]|#\d|https?://", shown)
     said = capsys.readouterr()

@@ -44,8 +44,9 @@ def test_settings_that_say_what_is_demanded_are_policy_and_come_first(settings):
         ("checks.epochs", "[1, 10]", "[1, 99]"),
     ]
     assert [(s.path, s.key) for s in found[5:]] == [
-        ("task_definition.yaml", "description"), ("configs/training_config.yaml", "optimiser.epochs"),
-    ]  # fmt: skip
+        ("task_definition.yaml", "description"),
+        ("configs/training_config.yaml", "optimiser.epochs"),
+    ]
 
 
 def test_a_default_that_is_written_out_is_no_change_and_one_that_goes_shows_what_follows(settings):
@@ -53,8 +54,9 @@ def test_a_default_that_is_written_out_is_no_change_and_one_that_goes_shows_what
     assert settings(task=same, training={"seed": 42, "optimiser": {"weight_decay": 0}}) == []
     found = settings(task={"metrics": {"threshold": 0.9}, "license": "mit"})
     assert [(s.key, s.before, s.after) for s in found] == [
-        ("metrics.threshold", "0.8", "0.9"), ("license", '"apache-2.0"', '"mit"')
-    ]  # fmt: skip
+        ("metrics.threshold", "0.8", "0.9"),
+        ("license", '"apache-2.0"', '"mit"'),
+    ]
 
 
 def test_a_threshold_that_is_taken_out_shows_the_one_that_follows(make_project, tmp_path):
@@ -142,8 +144,11 @@ def test_no_link_is_followed(checkouts, tmp_path):
         (head / name).symlink_to(head if name.startswith("finetune") else tmp_path / "outside")
     (base / "pyproject.toml").symlink_to("/etc/hostname")
     assert code_changes(base, head) == [
-        ".github/workflows/d.yml", "finetune/deep/b.py", "finetune/loop", "pyproject.toml",
-    ]  # fmt: skip
+        ".github/workflows/d.yml",
+        "finetune/deep/b.py",
+        "finetune/loop",
+        "pyproject.toml",
+    ]
     (base / "scripts").rename(base / "old")
     (base / "scripts").symlink_to(tmp_path / "outside")
     assert "scripts" in code_changes(base, head)

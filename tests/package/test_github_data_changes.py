@@ -21,7 +21,8 @@ from finetune.config.project import Project, load_project
 from finetune.data.records import RecordReader
 from finetune.data.splits import SPLITS, assign, split_key
 from finetune.errors import Problems
-from finetune.github.data_pr.changes import Checkout, compare, compare_rows
+from finetune.github.data_pr.changes import compare, compare_rows
+from finetune.github.data_pr.packed_rows import Checkout
 from finetune.github.data_pr.schema import Changes, FileChange, Relabelled, RowChanges, Tally
 from finetune.paths import Paths
 
@@ -34,9 +35,12 @@ def changes(make_project: Callable[..., Project], tmp_path: Path) -> Compare:
     """`changes(rows before, rows after, task_type, before={…}, after={…})` with sections of the configurations."""
 
     def run(
-        old: Rows, new: Rows, task_type: str = "classification", before: dict[str, Any] | None = None,
+        old: Rows,
+        new: Rows,
+        task_type: str = "classification",
+        before: dict[str, Any] | None = None,
         after: dict[str, Any] | None = None,
-    ) -> Changes:  # fmt: skip
+    ) -> Changes:
         base = make_project(task_type, rows=old, root=tmp_path / "base", **(before or {}))
         head = make_project(task_type, rows=new, root=tmp_path / "head", **(after or {}))
         return compare(head, base.paths.root)
@@ -178,8 +182,9 @@ def test_what_happens_to_the_rows_of_the_test_set_is_said_with_their_places(chan
     found = rows_of(changes(rows, after))
     assert (found.test.removed, found.test.changed, found.test.moved) == (1, 1, 0)
     assert found.test.places == [
-        f"data/raw/rows.jsonl:{test[1]}: changed", f"data/raw/rows.jsonl:{test[0] + 1} before the change: removed",
-    ]  # fmt: skip
+        f"data/raw/rows.jsonl:{test[1]}: changed",
+        f"data/raw/rows.jsonl:{test[0] + 1} before the change: removed",
+    ]
     assert found.splits["test"] == Tally(len(test), len(test) - 1, 0, 1, 1)
     assert found.splits["train"].changed == 1
 

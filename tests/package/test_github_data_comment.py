@@ -20,9 +20,15 @@ from github_fake import Answer, GitHubFake, comment, comment_routes
 
 HEAD, NEWER = "a" * 40, "c" * 40
 HEADINGS = [
-    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Languages", "Checks",
+    "What changed",
+    "What is wrong",
+    "Distribution",
+    "Lengths in characters",
+    "Duplicates",
+    "Languages",
+    "Checks",
     "Training",
-]  # fmt: skip
+]
 
 
 @pytest.fixture

@@ -122,21 +122,37 @@ def test_the_check_itself_finds_what_acts():
 
 tally = st.builds(Tally, n, n, n, n, n)
 row_changes = st.builds(
-    RowChanges, total=tally,
+    RowChanges,
+    total=tally,
     splits=st.dictionaries(st.sampled_from(("train", "valid", "test")) | hostile, tally, max_size=4),
     classes=st.dictionaries(hostile | st.just(""), st.builds(ClassTally, n, n, n, n, n, n), max_size=20),
-    test=st.builds(TestSet, n, n, n, some), relabelled=st.lists(st.builds(Relabelled, hostile, hostile, n), max_size=4),
-    relabelled_rows=n, phrases=st.lists(st.builds(Phrase, hostile, n, maybe), max_size=4), texts=n, answers=n, groups=n,
-    renamed=n, moved=n, unreadable_before=n, unreadable_after=n, unread_files_before=n,
-)  # fmt: skip
+    test=st.builds(TestSet, n, n, n, some),
+    relabelled=st.lists(st.builds(Relabelled, hostile, hostile, n), max_size=4),
+    relabelled_rows=n,
+    phrases=st.lists(st.builds(Phrase, hostile, n, maybe), max_size=4),
+    texts=n,
+    answers=n,
+    groups=n,
+    renamed=n,
+    moved=n,
+    unreadable_before=n,
+    unreadable_after=n,
+    unread_files_before=n,
+)
 all_changes = st.builds(
-    Changes, version=st.just(1), converted=st.booleans(), configuration=st.none() | problem_lists,
-    compared=st.booleans(), rows=st.none() | row_changes,
+    Changes,
+    version=st.just(1),
+    converted=st.booleans(),
+    configuration=st.none() | problem_lists,
+    compared=st.booleans(),
+    rows=st.none() | row_changes,
     files=st.lists(st.builds(FileChange, hostile, st.none() | n, st.none() | n, maybe), max_size=4),
-    labels_added=some, labels_removed=some,
+    labels_added=some,
+    labels_removed=some,
     settings=st.lists(st.builds(Setting, hostile, hostile, maybe, maybe, st.booleans()), max_size=5),
-    settings_unread=some, code=some,
-)  # fmt: skip
+    settings_unread=some,
+    code=some,
+)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=ANYTHING)
@@ -168,9 +184,11 @@ def test_hostile_rows_stay_inert_from_the_file_to_the_summary_and_the_log(
     (tmp_path / "event.json").write_text(json.dumps(event), encoding="utf-8")
     (tmp_path / "summary.md").unlink(missing_ok=True)
     for name, value in (
-        ("ACTIONS", "true"), ("REPOSITORY", "acme/demo"), ("EVENT_PATH", str(tmp_path / "event.json")),
+        ("ACTIONS", "true"),
+        ("REPOSITORY", "acme/demo"),
+        ("EVENT_PATH", str(tmp_path / "event.json")),
         ("STEP_SUMMARY", str(tmp_path / "summary.md")),
-    ):  # fmt: skip
+    ):
         monkeypatch.setenv(f"GITHUB_{name}", value)
     a, b, c, d = texts
     rows = raw_rows("classification")
@@ -204,29 +222,48 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
     names = [f"{row} {text}" for row in range(rows)]
     tally, lengths = Tally(*[number] * 5), Lengths(*[number] * 4)
     row_changes = RowChanges(
-        total=tally, splits={"train": tally, "valid": tally, "test": tally},
-        classes=dict.fromkeys(names, ClassTally(*[number] * 6)), test=TestSet(number, number, number, names),
-        relabelled=[Relabelled(name, name, number) for name in names], relabelled_rows=number,
-        phrases=[Phrase(name, number, name) for name in names[:5]], moved=number, renamed=number,
-    )  # fmt: skip
+        total=tally,
+        splits={"train": tally, "valid": tally, "test": tally},
+        classes=dict.fromkeys(names, ClassTally(*[number] * 6)),
+        test=TestSet(number, number, number, names),
+        relabelled=[Relabelled(name, name, number) for name in names],
+        relabelled_rows=number,
+        phrases=[Phrase(name, number, name) for name in names[:5]],
+        moved=number,
+        renamed=number,
+    )
     changes = Changes(
-        converted=True, compared=True, rows=row_changes, labels_added=names, labels_removed=names, code=names,
-        settings_unread=names, files=[FileChange(name, number, number, name) for name in names],
+        converted=True,
+        compared=True,
+        rows=row_changes,
+        labels_added=names,
+        labels_removed=names,
+        code=names,
+        settings_unread=names,
+        files=[FileChange(name, number, number, name) for name in names],
         settings=[Setting(name, name, name, name, bool(row % 2)) for row, name in enumerate(names)],
-    )  # fmt: skip
+    )
     problems = [Problem(f"data/raw/{name}.jsonl", "E135", text, text, number) for name in names]
     pairs = [NearPair(name, number, "train", name, number, "test", 0.9) for name in names[:20]]
     near = NearDuplicates("done", None, 0.65, "leave_out", number, LeftOut(number, number), number, number, pairs)
     bins = Histogram(number, [(row, row + 1, number) for row in range(40)])
     report = DataReport(
-        report_version=2, valid=False, inputs={}, files={}, rows=RowCounts(*[number] * 7),
-        classes=dict.fromkeys(names, SplitCounts(*[number] * 4)), imbalance=Imbalance(9.0, 3.0),
-        characters=Characters(lengths, lengths), duplicates=Duplicates(number, number, near),
-        groups=Groups(number, number), problems=ProblemList(number, number, problems),
-        length_histogram=Histograms(bins, bins), row_checks={name: RowCheck("skipped", name) for name in names[:4]},
+        report_version=2,
+        valid=False,
+        inputs={},
+        files={},
+        rows=RowCounts(*[number] * 7),
+        classes=dict.fromkeys(names, SplitCounts(*[number] * 4)),
+        imbalance=Imbalance(9.0, 3.0),
+        characters=Characters(lengths, lengths),
+        duplicates=Duplicates(number, number, near),
+        groups=Groups(number, number),
+        problems=ProblemList(number, number, problems),
+        length_histogram=Histograms(bins, bins),
+        row_checks={name: RowCheck("skipped", name) for name in names[:4]},
         languages=Languages(names[0], dict.fromkeys(names[:5], number), number, number),
         stratification=Stratification([OffShare(name, "valid", 0.1, 0.2) for name in names[:20]]),
-    )  # fmt: skip
+    )
     return report, changes
 
 

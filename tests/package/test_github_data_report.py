@@ -20,8 +20,14 @@ Make = Callable[..., Project]
 HEAD, BASE = "a" * 40, "b" * 40
 OWN, FORK = {"full_name": "acme/demo"}, {"full_name": "mallory/demo"}
 HEADINGS = [
-    "What changed", "What is wrong", "Distribution", "Lengths in characters", "Duplicates", "Languages", "Checks",
-]  # fmt: skip
+    "What changed",
+    "What is wrong",
+    "Distribution",
+    "Lengths in characters",
+    "Duplicates",
+    "Languages",
+    "Checks",
+]
 
 
 @pytest.fixture(autouse=True)

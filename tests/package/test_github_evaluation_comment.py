@@ -43,9 +43,14 @@ class Desk:
 
     def report(self, **changes: Any) -> int:
         given = {
-            "sha": SHA, "pr": "7", "fingerprint": self.run.fingerprint, "digest": self.run.digest, "reuse": "0",
-            "result": "success", **changes,
-        }  # fmt: skip
+            "sha": SHA,
+            "pr": "7",
+            "fingerprint": self.run.fingerprint,
+            "digest": self.run.digest,
+            "reuse": "0",
+            "result": "success",
+            **changes,
+        }
         return report(self.run.project, **given)
 
     @property
@@ -354,11 +359,16 @@ def with_texts(texts: list[str]) -> Callable[[dict[str, Any]], None]:
         ]
         report["errors"]["worst"] = [
             {
-                "id": name, "input": text, "expected": text, "answer": text, "score": 0.0, "confidence": None,
+                "id": name,
+                "input": text,
+                "expected": text,
+                "answer": text,
+                "score": 0.0,
+                "confidence": None,
                 "problem": name,
             }
             for name, text in zip(names, texts, strict=True)
-        ]  # fmt: skip
+        ]
         report["baselines"]["majority"] |= {"answer": texts[0], "value": 1.0}
         report["training"]["findings"] = [{"code": name, "text": name, "change": name} for name in names]
         report["provenance"]["base"]["id"] = names[0]

@@ -29,17 +29,34 @@ from repository import ROOT
 
 Make = Callable[..., Project]
 CHECKED = [
-    *(f"finetune/{part}/deep/module.py" for part in STEP_FOLDERS), "finetune/paths.py", "scripts/03_train.py",
-    "finetune/evaluation/templates/report.html.j2", "constraints.txt", "data/raw/rows.jsonl",
-]  # fmt: skip
+    *(f"finetune/{part}/deep/module.py" for part in STEP_FOLDERS),
+    "finetune/paths.py",
+    "scripts/03_train.py",
+    "finetune/evaluation/templates/report.html.j2",
+    "constraints.txt",
+    "data/raw/rows.jsonl",
+]
 IGNORED = [
-    "README.md", "finetune/github/comment.py", "finetune/export/merge.py", "finetune/hub/publish.py",
-    "scripts/github.py", "finetune/hub/templates/card.md.j2", "finetune/data/__pycache__/records.cpython-311.pyc",
-    "finetune/data/records.so", "models/x.bin", "iterations/v1.0.0.yaml",
-    "docs/integration_guide.md", "benchmarks/results/evaluation_report.yaml",
-    "data/chat_format/train.jsonl", "data/raw/.gitkeep", "data/raw/README.md", "configs/smoke_config.yaml",
-    "finetune/.cache/data/x.py", "sitecustomize.py", "torch.py",
-]  # fmt: skip
+    "README.md",
+    "finetune/github/comment.py",
+    "finetune/export/merge.py",
+    "finetune/hub/publish.py",
+    "scripts/github.py",
+    "finetune/hub/templates/card.md.j2",
+    "finetune/data/__pycache__/records.cpython-311.pyc",
+    "finetune/data/records.so",
+    "models/x.bin",
+    "iterations/v1.0.0.yaml",
+    "docs/integration_guide.md",
+    "benchmarks/results/evaluation_report.yaml",
+    "data/chat_format/train.jsonl",
+    "data/raw/.gitkeep",
+    "data/raw/README.md",
+    "configs/smoke_config.yaml",
+    "finetune/.cache/data/x.py",
+    "sitecustomize.py",
+    "torch.py",
+]
 
 
 @pytest.fixture
@@ -271,9 +288,12 @@ def test_the_script_needs_the_base_install_only(project: Project, tmp_path: Path
     output = tmp_path / "output"
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "GITHUB_OUTPUT": str(output)}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "github.py"), "fingerprint"], cwd=project.paths.root,
-        env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "scripts" / "github.py"), "fingerprint"],
+        cwd=project.paths.root,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert output.read_text() == f"fingerprint={of(project.paths.root)}\n"
 

@@ -39,9 +39,13 @@ class TestFreeze:
             path = work.change.root / name
             assert facts == {"sha256": provenance.sha256(path), "bytes": path.stat().st_size}
         assert {key: manifest[key] for key in ("version", "sha", "pr", "source", "main_sha", "repository")} == {
-            "version": 1, "sha": work.base, "pr": 7, "source": "repository", "main_sha": work.base,
+            "version": 1,
+            "sha": work.base,
+            "pr": 7,
+            "source": "repository",
+            "main_sha": work.base,
             "repository": "acme/demo",
-        }  # fmt: skip
+        }
         assert manifest["policy_changes"] == []
         assert work.statuses == [(work.base, "pending", "waiting for the training runner")]
 
@@ -106,10 +110,18 @@ class TestFreeze:
         assert [state for _, state, _ in work.statuses] == ["error"]
         assert not work.output.exists()
 
-    @pytest.mark.parametrize("values", [
-        {"sha": "a" * 39}, {"sha": "main"}, {"sha": "a" * 40 + "\n"}, {"pr": "7; id"}, {"pr": "-1"}, {"source": ""},
-        {"source": "Fork"},
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "values",
+        [
+            {"sha": "a" * 39},
+            {"sha": "main"},
+            {"sha": "a" * 40 + "\n"},
+            {"pr": "7; id"},
+            {"pr": "-1"},
+            {"source": ""},
+            {"source": "Fork"},
+        ],
+    )
     def test_values_from_the_environment_are_not_trusted(self, work: Workspace, values: dict[str, str]):
         with pytest.raises(FinetuneError) as failure:
             freeze(work.project, **{"sha": work.base, "pr": "7", "source": "repository", **values})

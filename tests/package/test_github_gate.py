@@ -27,9 +27,12 @@ def run(tmp_path: Path) -> EvaluatedRun:
 def verdict_on(run: EvaluatedRun, report: bytes | Path | None = None) -> Verdict:
     test = run.frozen["test"]
     return judge(
-        run.project, run.report if report is None else report, test_rows=test["rows"], test_sha256=test["sha256"],
+        run.project,
+        run.report if report is None else report,
+        test_rows=test["rows"],
+        test_sha256=test["sha256"],
         predictions=run.predictions,
-    )  # fmt: skip
+    )
 
 
 def refused(verdict: Verdict, *reasons: str) -> None:
@@ -285,11 +288,16 @@ def test_answers_with_any_sign_are_read_back(run: EvaluatedRun) -> None:
     def fill(report: dict[str, Any]) -> None:
         report["errors"]["worst"] = [
             {
-                "id": text, "input": text, "expected": text, "answer": text, "score": 0.0, "confidence": 0.5,
+                "id": text,
+                "input": text,
+                "expected": text,
+                "answer": text,
+                "score": 0.0,
+                "confidence": 0.5,
                 "problem": "well-formed",
             }
             for text in texts
-        ]  # fmt: skip
+        ]
 
     run.edit_report(fill)
     verdict = verdict_on(run)

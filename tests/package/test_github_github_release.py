@@ -21,9 +21,17 @@ from github_fake import Answer, Request
 from releasing import ReleasePage, git, released
 
 ATTACHED = [
-    "SHA256SUMS", "adapter_manifest.json", "evaluation_report.html", "evaluation_report.md", "evaluation_report.yaml",
-    "gguf_manifest.json", "integration_guide.md", "iteration.yaml", "merged_manifest.json", "receipts.json",
-]  # fmt: skip
+    "SHA256SUMS",
+    "adapter_manifest.json",
+    "evaluation_report.html",
+    "evaluation_report.md",
+    "evaluation_report.yaml",
+    "gguf_manifest.json",
+    "integration_guide.md",
+    "iteration.yaml",
+    "merged_manifest.json",
+    "receipts.json",
+]
 
 
 @pytest.fixture(scope="module")

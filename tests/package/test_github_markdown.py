@@ -15,19 +15,107 @@ from finetune.markdown import code, fenced, limited, plain, split_sections, tabl
 LINK = "https://github.com/acme/demo/actions/runs/55"
 PARSER = MarkdownIt("gfm-like", {"linkify": False, "html": True})
 HOSTILE = [
-    "@octocat", "@org/team", "&#64;org/team", "&commat;octocat", "&#x40;octocat", "@\u200boctocat", "a@b.example",
-    "#1", "&#35;1", "GH-1", "gh-12", "acme/demo#1", "acme/demo@0123456", "https://evil.example", "HTTP://evil.example",
-    "http&#58;//evil.example", "www.evil.example", "WWW.evil.example", "mailto:a@b.example", "<https://evil.example>",
-    "[x](https://evil.example)", "[x](javascript:alert(1))", "![x](https://evil.example/x.png)", "[x]: https://e.example",
-    "<img src=x onerror=alert(1)>", "<!-- llm-ft-template:evaluation -->", "<!--", "-->", "<script>", "</details>",
-    "<details><summary>", "</summary>", "<a href=//evil.example>", "<![CDATA[", "<?php", "&lt;img&gt;", "&amp;#64;x",
-    "# heading", "## ✅ Passed", "heading\n===", "heading\n---", "===", "---", "***", "___", "> quote", "> [!WARNING]",
-    "- item", "* item", "+ item", "1. item", "12) item", "- [x] done", "    code", "\tcode", "| a | b |", "|---|---|",
-    "`", "``", "```", "````", "~~~", "```\n@octocat\n```", "`` ` ``", "\\`", "\\", "\\\\", "*b*", "**b**", "_i_",
-    "__b__", ":-", "--", "-- -", "~~s~~", "$x$", "$$\\huge{✅}$$", "[^1]", "[^1]: note", ":tada:", "a  \nb", "a\\\nb",
-    "\r\n# x", "\r# x", "\u2028# x", "\u202eabc", "\u2066x\u2069", "\u200b", "\ufeff", "\x00", "\x1b[31m", "\ud800",
-    "𝓍", "😀", "", " ", "\n\n", "passed=true", "::error::x", "##[error]x",
-]  # fmt: skip
+    "@octocat",
+    "@org/team",
+    "&#64;org/team",
+    "&commat;octocat",
+    "&#x40;octocat",
+    "@\u200boctocat",
+    "a@b.example",
+    "#1",
+    "&#35;1",
+    "GH-1",
+    "gh-12",
+    "acme/demo#1",
+    "acme/demo@0123456",
+    "https://evil.example",
+    "HTTP://evil.example",
+    "http&#58;//evil.example",
+    "www.evil.example",
+    "WWW.evil.example",
+    "mailto:a@b.example",
+    "<https://evil.example>",
+    "[x](https://evil.example)",
+    "[x](javascript:alert(1))",
+    "![x](https://evil.example/x.png)",
+    "[x]: https://e.example",
+    "<img src=x onerror=alert(1)>",
+    "<!-- llm-ft-template:evaluation -->",
+    "<!--",
+    "-->",
+    "<script>",
+    "</details>",
+    "<details><summary>",
+    "</summary>",
+    "<a href=//evil.example>",
+    "<![CDATA[",
+    "<?php",
+    "&lt;img&gt;",
+    "&amp;#64;x",
+    "# heading",
+    "## ✅ Passed",
+    "heading\n===",
+    "heading\n---",
+    "===",
+    "---",
+    "***",
+    "___",
+    "> quote",
+    "> [!WARNING]",
+    "- item",
+    "* item",
+    "+ item",
+    "1. item",
+    "12) item",
+    "- [x] done",
+    "    code",
+    "\tcode",
+    "| a | b |",
+    "|---|---|",
+    "`",
+    "``",
+    "```",
+    "````",
+    "~~~",
+    "```\n@octocat\n```",
+    "`` ` ``",
+    "\\`",
+    "\\",
+    "\\\\",
+    "*b*",
+    "**b**",
+    "_i_",
+    "__b__",
+    ":-",
+    "--",
+    "-- -",
+    "~~s~~",
+    "$x$",
+    "$$\\huge{✅}$$",
+    "[^1]",
+    "[^1]: note",
+    ":tada:",
+    "a  \nb",
+    "a\\\nb",
+    "\r\n# x",
+    "\r# x",
+    "\u2028# x",
+    "\u202eabc",
+    "\u2066x\u2069",
+    "\u200b",
+    "\ufeff",
+    "\x00",
+    "\x1b[31m",
+    "\ud800",
+    "𝓍",
+    "😀",
+    "",
+    " ",
+    "\n\n",
+    "passed=true",
+    "::error::x",
+    "##[error]x",
+]
 PARAGRAPH = ["paragraph_open", "paragraph_close"]
 texts = st.lists(
     st.one_of(
@@ -106,9 +194,17 @@ def test_a_heading_a_list_and_a_fold_hold_their_text_and_nothing_else(first: str
     markdown = f"### Row {plain(first)}\n\n- **{plain(second)}**: x\n\n<summary>{plain(first)}</summary>"
     bold = ["strong_open", "strong_close"] if plain(second) else None
     expected = [
-        "heading_open", "heading_close", "bullet_list_open", "list_item_open", "paragraph_open", *(bold or []),
-        "paragraph_close", "list_item_close", "bullet_list_close", "html_block",
-    ]  # fmt: skip
+        "heading_open",
+        "heading_close",
+        "bullet_list_open",
+        "list_item_open",
+        "paragraph_open",
+        *(bold or []),
+        "paragraph_close",
+        "list_item_close",
+        "bullet_list_close",
+        "html_block",
+    ]
     if plain(second) and re.fullmatch(r"[\w].*[\w]|\w", second.strip(), re.S):
         assert kinds(markdown) == expected
     else:  # emphasis around punctuation may stay two asterisks
@@ -209,9 +305,18 @@ def test_a_first_section_alone_too_long_is_cut_at_a_line_and_closed() -> None:
     text = limited([first, "### Never"], link=LINK)
     assert_fits(text)
     assert kinds(text) == [
-        "heading_open", "heading_close", "html_block", "fence", "html_block", "paragraph_open", "em_open", "link_open",
-        "link_close", "em_close", "paragraph_close",
-    ]  # fmt: skip
+        "heading_open",
+        "heading_close",
+        "html_block",
+        "fence",
+        "html_block",
+        "paragraph_open",
+        "em_open",
+        "link_open",
+        "link_close",
+        "em_close",
+        "paragraph_close",
+    ]
     assert "_This section is cut. 1 further section left out. All of it: " in text
 
 
@@ -231,9 +336,16 @@ def test_the_caps_hold_for_any_sections(parts: list[tuple[str, int]], characters
     text = limited(sections, characters=characters, size=size, link=LINK)
     assert_fits(text, characters, size)
     allowed = {
-        "heading_open", "heading_close", "fence", "paragraph_open", "paragraph_close", "em_open", "em_close",
-        "link_open", "link_close",
-    }  # fmt: skip
+        "heading_open",
+        "heading_close",
+        "fence",
+        "paragraph_open",
+        "paragraph_close",
+        "em_open",
+        "em_close",
+        "link_open",
+        "link_close",
+    }
     assert set(kinds(text)) <= allowed
     assert_no_reference(shown(text))
 

@@ -34,8 +34,9 @@ class TestPolicy:
         work.edited(TASK, "metrics.threshold", 0.01)
         sha = work.edited(BENCHMARK, "tolerances.Q8_0", 0.9)
         assert self.changes(work, sha) == [
-            (BENCHMARK, "benchmark", "tolerances.Q8_0: 1.0 → 0.9"), (TASK, "task", "metrics.threshold: 0.8 → 0.01"),
-        ]  # fmt: skip
+            (BENCHMARK, "benchmark", "tolerances.Q8_0: 1.0 → 0.9"),
+            (TASK, "task", "metrics.threshold: 0.8 → 0.01"),
+        ]
 
     def test_another_model_and_wider_checks_are_named(self, work: Workspace):
         work.edited(TRAINING, "checks.epochs", [1, 99])
@@ -43,13 +44,19 @@ class TestPolicy:
         assert self.changes(work, sha) == [
             (TRAINING, "training", 'base_model.id: "HuggingFaceTB/SmolLM2-135M-Instruct" → "evil/repo"'),
             (TRAINING, "training", "checks.epochs: [1.0, 10.0] → [1.0, 99.0]"),
-        ]  # fmt: skip
+        ]
 
     def test_code_workflows_and_packages_are_named(self, work: Workspace):
-        sha = work.changed(**{
-            "finetune/data/checks.py": "CODE = 2\n", "finetune/github/gate.py": None, "scripts/new.py": "x",
-            "constraints.txt": "torch==9\n", ".github/workflows/train.yml": "on: push\n", "README.md": "other",
-        })  # fmt: skip
+        sha = work.changed(
+            **{
+                "finetune/data/checks.py": "CODE = 2\n",
+                "finetune/github/gate.py": None,
+                "scripts/new.py": "x",
+                "constraints.txt": "torch==9\n",
+                ".github/workflows/train.yml": "on: push\n",
+                "README.md": "other",
+            }
+        )
         assert self.changes(work, sha) == [
             (".github/workflows/train.yml", "code", "added"),
             ("constraints.txt", "packages", "changed; the runner installs main's"),
@@ -105,10 +112,16 @@ class TestPolicy:
 class TestFork:
     def test_takes_mains_code_and_task_and_the_forks_data_and_training(self, work: Workspace):
         rows = raw_rows("classification", 66)
-        work.changed(**{
-            "data/raw/rows.jsonl": None, "data/raw/mine.jsonl": rows_file(rows), "finetune/data/checks.py": "EVIL\n",
-            "scripts/02_convert_format.py": "EVIL\n", "constraints.txt": "evil==1\n", "data/raw/README.md": "notes",
-        })  # fmt: skip
+        work.changed(
+            **{
+                "data/raw/rows.jsonl": None,
+                "data/raw/mine.jsonl": rows_file(rows),
+                "finetune/data/checks.py": "EVIL\n",
+                "scripts/02_convert_format.py": "EVIL\n",
+                "constraints.txt": "evil==1\n",
+                "data/raw/README.md": "notes",
+            }
+        )
         work.edited(BENCHMARK, "thresholds", {"accuracy": 0.01})
         work.edited(TASK, "metrics.threshold", 0.01)
         sha = work.edited(TRAINING, "optimiser.epochs", 3)

@@ -48,15 +48,22 @@ def outputs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dic
 def evaluated(page: ReleasePage, fingerprint: str, expired: bool = False) -> None:
     """An artifact of a training run dispatched on main."""
     artifact = {
-        "id": 9, "name": f"adapter-{fingerprint}", "expired": expired, "created_at": "2026-11-20T00:00:00Z",
+        "id": 9,
+        "name": f"adapter-{fingerprint}",
+        "expired": expired,
+        "created_at": "2026-11-20T00:00:00Z",
         "workflow_run": {"id": 77, "repository_id": 1, "head_repository_id": 1, "head_branch": "main"},
-    }  # fmt: skip
+    }
     here = "GET /repos/acme/demo/actions"
     page.routes[f"{here}/artifacts"] = lambda request: paged(request, [artifact], "artifacts")
     page.routes[f"{here}/runs/77"] = {
-        "id": 77, "path": ".github/workflows/train.yml", "event": "workflow_dispatch", "head_branch": "main",
-        "head_sha": "a" * 40, "repository": {"full_name": "acme/demo"},
-    }  # fmt: skip
+        "id": 77,
+        "path": ".github/workflows/train.yml",
+        "event": "workflow_dispatch",
+        "head_branch": "main",
+        "head_sha": "a" * 40,
+        "repository": {"full_name": "acme/demo"},
+    }
 
 
 def refusal(project: Project) -> str:
@@ -81,11 +88,22 @@ def test_versions_sort_by_precedence() -> None:
 @pytest.mark.parametrize(
     "ref",
     [
-        "refs/tags/1.2.3", "refs/tags/v1.2", "refs/tags/v1.2.3.4", "refs/tags/v01.2.3", "refs/tags/v1.2.3-",
-        "refs/tags/v1.2.3-01", "refs/tags/v1.2.3+build", "refs/tags/v1.2.3\n", "refs/tags/v1.2.3;id",
-        "refs/tags/v١.2.3", "refs/tags/vnext", "refs/heads/v1.2.3", "refs/tags/x/v1.2.3", "v1.2.3",
+        "refs/tags/1.2.3",
+        "refs/tags/v1.2",
+        "refs/tags/v1.2.3.4",
+        "refs/tags/v01.2.3",
+        "refs/tags/v1.2.3-",
+        "refs/tags/v1.2.3-01",
+        "refs/tags/v1.2.3+build",
+        "refs/tags/v1.2.3\n",
+        "refs/tags/v1.2.3;id",
+        "refs/tags/v١.2.3",
+        "refs/tags/vnext",
+        "refs/heads/v1.2.3",
+        "refs/tags/x/v1.2.3",
+        "v1.2.3",
     ],
-)  # fmt: skip
+)
 def test_every_other_ref_is_refused(monkeypatch: pytest.MonkeyPatch, ref: str) -> None:
     monkeypatch.setenv("GITHUB_REF", ref)
     with pytest.raises(FinetuneError) as failure:

@@ -16,11 +16,47 @@ from repository import ROOT
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
 HOSTILE = [
-    "a\npassed=true", "a\r\npassed=true", "a\rpassed=true", "a\u2028passed=true", "a\u0085passed=true", "x<<EOF",
-    "EOF", "EOF\npassed=true", "", " ", "a b", "a=b", "=", "<<", "${{ github.token }}", "$(id)", "`id`", "a\x00b",
-    "a\n", "::set-output name=passed::true", "##[set-output]", "true\n", "é", "１２３", "1\u0660", "V1.2.3", "v1.2",
-    "v1.2.3\n", "v1.2.3-rc", "../x", "a/b", "A", "-", "-a", "1e9", "0x10", "1.5", "9" * 200, "a" * 65, "f" * 65,
-]  # fmt: skip
+    "a\npassed=true",
+    "a\r\npassed=true",
+    "a\rpassed=true",
+    "a\u2028passed=true",
+    "a\u0085passed=true",
+    "x<<EOF",
+    "EOF",
+    "EOF\npassed=true",
+    "",
+    " ",
+    "a b",
+    "a=b",
+    "=",
+    "<<",
+    "${{ github.token }}",
+    "$(id)",
+    "`id`",
+    "a\x00b",
+    "a\n",
+    "::set-output name=passed::true",
+    "##[set-output]",
+    "true\n",
+    "é",
+    "１２３",
+    "1\u0660",
+    "V1.2.3",
+    "v1.2",
+    "v1.2.3\n",
+    "v1.2.3-rc",
+    "../x",
+    "a/b",
+    "A",
+    "-",
+    "-a",
+    "1e9",
+    "0x10",
+    "1.5",
+    "9" * 200,
+    "a" * 65,
+    "f" * 65,
+]
 
 
 @pytest.fixture
@@ -34,9 +70,11 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "summary.md"
     for name, value in (
-        ("GITHUB_STEP_SUMMARY", str(path)), ("GITHUB_REPOSITORY", "acme/demo"), ("GITHUB_RUN_ID", "55"),
+        ("GITHUB_STEP_SUMMARY", str(path)),
+        ("GITHUB_REPOSITORY", "acme/demo"),
+        ("GITHUB_RUN_ID", "55"),
         ("GITHUB_SERVER_URL", "https://github.com"),
-    ):  # fmt: skip
+    ):
         monkeypatch.setenv(name, value)
     return path
 

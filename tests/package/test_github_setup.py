@@ -67,9 +67,13 @@ def desk(make_project: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.M
     settings = Settings()
     with GitHubFake(settings.routes, token=None) as github:
         given = {
-            "GH_HOST": "github.localhost", "GH_TOKEN": "test", "GH_CONFIG_DIR": str(tmp_path / "gh"),
-            "HTTP_PROXY": github.url, "NO_PROXY": "127.0.0.1", "LLM_FT_BACKOFF": "0.001",
-        }  # fmt: skip
+            "GH_HOST": "github.localhost",
+            "GH_TOKEN": "test",
+            "GH_CONFIG_DIR": str(tmp_path / "gh"),
+            "HTTP_PROXY": github.url,
+            "NO_PROXY": "127.0.0.1",
+            "LLM_FT_BACKOFF": "0.001",
+        }
         for name, value in given.items():
             monkeypatch.setenv(name, value)
         yield Desk(github, settings, make_project().paths.root)
@@ -228,10 +232,13 @@ def test_stricter_settings_and_other_rules_stay(settled: Desk) -> None:
 def test_reviewers_are_added_and_what_stood_there_is_kept(settled: Desk, only: Callable[..., None]) -> None:
     only("environment hf-release")
     settled.settings.environments["hf-release"]["protection_rules"] += [
-        {"type": "required_reviewers", "reviewers": [{"type": "User", "reviewer": {"id": 3}}],
-         "prevent_self_review": True},
+        {
+            "type": "required_reviewers",
+            "reviewers": [{"type": "User", "reviewer": {"id": 3}}],
+            "prevent_self_review": True,
+        },
         {"type": "wait_timer", "wait_timer": 30},
-    ]  # fmt: skip
+    ]
     assert settled.run(reviewers=["mona", "acme/release"]) == 0
     rules = {rule["type"]: rule for rule in settled.settings.environments["hf-release"]["protection_rules"]}
     assert [row["reviewer"]["id"] for row in rules["required_reviewers"]["reviewers"]] == [3, 7, 70]
@@ -294,10 +301,13 @@ def test_advice(settled: Desk, only: Callable[..., None], capfd: Any) -> None:
     assert settled.run() == 0
     said = capfd.readouterr().err
     for expected in (
-        "W670 0 runners online with the labels gpu, self-hosted", "W671 this public repository has runners of its own",
-        "W672 HF_TOKEN is a secret of the whole repository", "W673 .github/CODEOWNERS:3: Unknown owner",
-        "W674 hf-release waits for nobody's approval", "publishing uses the secret HF_TOKEN of hf-release",
-    ):  # fmt: skip
+        "W670 0 runners online with the labels gpu, self-hosted",
+        "W671 this public repository has runners of its own",
+        "W672 HF_TOKEN is a secret of the whole repository",
+        "W673 .github/CODEOWNERS:3: Unknown owner",
+        "W674 hf-release waits for nobody's approval",
+        "publishing uses the secret HF_TOKEN of hf-release",
+    ):
         assert expected in said
 
 

@@ -31,8 +31,11 @@ def test_a_status_is_set_on_the_commit(github: GitHubFake, state: str) -> None:
     (sent,) = github.requests
     assert sent.path == f"/repos/acme/demo/statuses/{SHA}"
     assert sent.body == {
-        "state": state, "context": "fine-tune/evaluation", "description": "macro_f1 0.93", "target_url": URL,
-    }  # fmt: skip
+        "state": state,
+        "context": "fine-tune/evaluation",
+        "description": "macro_f1 0.93",
+        "target_url": URL,
+    }
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

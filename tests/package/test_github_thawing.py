@@ -79,10 +79,22 @@ class TestThaw:
         assert not self.thawed(frozen).is_symlink()
         assert (outside / "precious").read_text() == "p"
 
-    @pytest.mark.parametrize("place", [
-        ".", "..", "build", "build/input", "build/candidate", "build/adapter", "build/../finetune", "/tmp/x", "../x",
-        "build/a/b", "data",
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "place",
+        [
+            ".",
+            "..",
+            "build",
+            "build/input",
+            "build/candidate",
+            "build/adapter",
+            "build/../finetune",
+            "/tmp/x",
+            "../x",
+            "build/a/b",
+            "data",
+        ],
+    )
     def test_another_place_is_refused(self, frozen: Workspace, place: str):
         with pytest.raises(FinetuneError, match="E628"):
             thaw(frozen.project, frozen.digest, Path(place))
@@ -120,9 +132,15 @@ class TestThaw:
         problems = self.refused(frozen).problems.errors
         assert {problem.code for problem in problems} == {"E627"}
         assert {problem.path for problem in problems} == {
-            "files/constraints.txt", "files/finetune/evil.py", "extra", "files/scripts/link.py", "files/configs/folder",
-            "files/data/raw/pipe.jsonl", "files/data/raw/rows.jsonl", "files/docs/a\\nb.md",
-        }  # fmt: skip
+            "files/constraints.txt",
+            "files/finetune/evil.py",
+            "extra",
+            "files/scripts/link.py",
+            "files/configs/folder",
+            "files/data/raw/pipe.jsonl",
+            "files/data/raw/rows.jsonl",
+            "files/docs/a\\nb.md",
+        }
 
     def test_a_link_as_long_as_the_file_it_stands_for(self, frozen: Workspace):
         path = frozen.input / "files/constraints.txt"
@@ -149,14 +167,28 @@ class TestThaw:
             (frozen.input / f"{number}.txt").write_text("x")
         assert "far more files" in str(self.refused(frozen))
 
-    @pytest.mark.parametrize("change", [
-        {"files": {"../x": {"sha256": "0" * 64, "bytes": 0}}}, {"files": {"/etc/x": {"sha256": "0" * 64, "bytes": 0}}},
-        {"files": {"a//b": {"sha256": "0" * 64, "bytes": 0}}}, {"files": {"a/./b": {"sha256": "0" * 64, "bytes": 0}}},
-        {"files": {".git/x": {"sha256": "0" * 64, "bytes": 0}}}, {"files": {"a": {"sha256": "0", "bytes": 0}}},
-        {"files": {"a": {"sha256": "0" * 64, "bytes": MAX_FILE_BYTES + 1}}}, {"files": ["a"]}, {"version": 2},
-        {"files": {"a": {"sha256": "0" * 64, "bytes": -1}}}, {"sha": "main"}, {"pr": "7"}, {"source": "elsewhere"},
-        {"fingerprint": None}, {"extra": 1}, {"test": {"sha256": "0" * 64, "rows": 1.5}}, {"policy_changes": "none"},
-    ])  # fmt: skip
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"files": {"../x": {"sha256": "0" * 64, "bytes": 0}}},
+            {"files": {"/etc/x": {"sha256": "0" * 64, "bytes": 0}}},
+            {"files": {"a//b": {"sha256": "0" * 64, "bytes": 0}}},
+            {"files": {"a/./b": {"sha256": "0" * 64, "bytes": 0}}},
+            {"files": {".git/x": {"sha256": "0" * 64, "bytes": 0}}},
+            {"files": {"a": {"sha256": "0", "bytes": 0}}},
+            {"files": {"a": {"sha256": "0" * 64, "bytes": MAX_FILE_BYTES + 1}}},
+            {"files": ["a"]},
+            {"version": 2},
+            {"files": {"a": {"sha256": "0" * 64, "bytes": -1}}},
+            {"sha": "main"},
+            {"pr": "7"},
+            {"source": "elsewhere"},
+            {"fingerprint": None},
+            {"extra": 1},
+            {"test": {"sha256": "0" * 64, "rows": 1.5}},
+            {"policy_changes": "none"},
+        ],
+    )
     def test_a_manifest_of_another_form_is_refused_even_with_its_digest(self, frozen: Workspace, change: Any):
         manifest = json.loads((frozen.input / INPUT).read_text())
         provenance.write_json(frozen.input / INPUT, {**manifest, **change})
@@ -211,8 +243,11 @@ def test_the_steps_start_in_a_folder_of_their_frozen_files(tmp_path: Path):
             shutil.copyfile(path, tmp_path / name)
     load = f"import runpy, finetune\nfor step in {STEPS}: runpy.run_path(step)\nprint(finetune.__file__, end='')"
     done = subprocess.run(
-        [sys.executable, "-P", "-c", load], cwd=tmp_path, env={**os.environ, "PYTHONPATH": ".:scripts"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [sys.executable, "-P", "-c", load],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": ".:scripts"},
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout) == tmp_path / "finetune" / "__init__.py"

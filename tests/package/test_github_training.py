@@ -25,24 +25,31 @@ class Service:
 
     def __init__(self) -> None:
         self.pull: dict[str, Any] = {
-            "number": 7, "state": "open", "head": {"sha": SHA, "repo": {"full_name": "acme/demo"}},
+            "number": 7,
+            "state": "open",
+            "head": {"sha": SHA, "repo": {"full_name": "acme/demo"}},
             "base": {"ref": "main", "repo": {"full_name": "acme/demo"}},
-        }  # fmt: skip
+        }
         self.compared = "behind"
         self.statuses: list[tuple[str, str, str]] = []
         self.dispatched: list[dict[str, Any]] = []
         self.artifacts: list[dict[str, Any]] = []
-        self.github = GitHubFake({
-            "GET /repos/acme/demo/pulls/7": lambda request: self.pull,
-            COMPARE: lambda request, range: {"status": self.compared, "commits": []},
-            "POST /repos/acme/demo/statuses/{sha}": self._status,
-            "GET /repos/acme/demo/actions/artifacts": lambda request: paged(request, self.artifacts, "artifacts"),
-            "GET /repos/acme/demo/actions/runs/{number}": lambda request, number: {
-                "id": int(number), "path": ".github/workflows/train.yml", "event": "workflow_dispatch",
-                "head_branch": "main", "head_sha": SHA,
-            },
-            DISPATCH: self._dispatch,
-        })  # fmt: skip
+        self.github = GitHubFake(
+            {
+                "GET /repos/acme/demo/pulls/7": lambda request: self.pull,
+                COMPARE: lambda request, range: {"status": self.compared, "commits": []},
+                "POST /repos/acme/demo/statuses/{sha}": self._status,
+                "GET /repos/acme/demo/actions/artifacts": lambda request: paged(request, self.artifacts, "artifacts"),
+                "GET /repos/acme/demo/actions/runs/{number}": lambda request, number: {
+                    "id": int(number),
+                    "path": ".github/workflows/train.yml",
+                    "event": "workflow_dispatch",
+                    "head_branch": "main",
+                    "head_sha": SHA,
+                },
+                DISPATCH: self._dispatch,
+            }
+        )
 
     def _status(self, request: Any, sha: str) -> dict[str, Any]:
         self.statuses.append((sha, request.body["state"], request.body["description"]))
@@ -53,10 +60,15 @@ class Service:
         return Answer(200, {"workflow_run_id": 91, "run_url": "https://x", "html_url": "https://x"})
 
     def evaluated(self, number: int, expired: bool = False) -> None:
-        self.artifacts.append({
-            "id": number, "name": f"adapter-{PRINT}", "expired": expired, "created_at": "2026-11-01T00:00:00Z",
-            "workflow_run": {"id": number, "repository_id": 1, "head_repository_id": 1, "head_branch": "main"},
-        })  # fmt: skip
+        self.artifacts.append(
+            {
+                "id": number,
+                "name": f"adapter-{PRINT}",
+                "expired": expired,
+                "created_at": "2026-11-01T00:00:00Z",
+                "workflow_run": {"id": number, "repository_id": 1, "head_repository_id": 1, "head_branch": "main"},
+            }
+        )
 
 
 class Step:
@@ -214,9 +226,7 @@ class TestRequest:
     def test_asks_main_to_train_exactly_this_commit(self, service: Service, step: Step, project: Project):
         assert request_training(project, PRINT, SHA, "7") == 0
         assert step.outputs == {"training": "requested", "run": "91"}
-        assert service.dispatched == [
-            {"ref": "main", "inputs": {"sha": SHA, "pr": "7"}, "return_run_details": True}
-        ]  # fmt: skip
+        assert service.dispatched == [{"ref": "main", "inputs": {"sha": SHA, "pr": "7"}, "return_run_details": True}]
         assert service.statuses == []
 
     def test_a_push_to_main_has_no_pull_request(self, service: Service, step: Step, project: Project):

@@ -16,12 +16,26 @@ from finetune.data.stage import validate
 from finetune.importing.command import import_data
 
 DEFAULTS: dict[str, Any] = {
-    "input": "", "label": "", "id": "", "group": "", "map_label": None, "sheet": "", "name": "", "encoding": "",
-    "delimiter": "", "header": None, "offsets": "", "strict": False, "partial": False, "dry_run": False,
-}  # fmt: skip
+    "input": "",
+    "label": "",
+    "id": "",
+    "group": "",
+    "map_label": None,
+    "sheet": "",
+    "name": "",
+    "encoding": "",
+    "delimiter": "",
+    "header": None,
+    "offsets": "",
+    "strict": False,
+    "partial": False,
+    "dry_run": False,
+}
 WRITERS = {
-    "classification": exports.CLASSIFICATION, "extraction": exports_spans.EXTRACTION, "generation": exports.GENERATION,
-}  # fmt: skip
+    "classification": exports.CLASSIFICATION,
+    "extraction": exports_spans.EXTRACTION,
+    "generation": exports.GENERATION,
+}
 CASES = [(task_type, form) for task_type, writers in WRITERS.items() for form in writers]
 
 

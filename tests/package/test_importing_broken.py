@@ -49,9 +49,12 @@ def test_what_is_no_data_is_named(empty, tmp_path, capsys, content: bytes, code:
 def test_what_is_no_file_is_never_opened(empty, tmp_path, capsys, kind: str) -> None:  # noqa: F811
     path = tmp_path / "a.csv"
     make = {
-        "pipe": lambda: os.mkfifo(path), "device": lambda: path.symlink_to("/dev/zero"), "folder": path.mkdir,
-        "dangling": lambda: path.symlink_to("nowhere"), "nothing": lambda: None,
-    }  # fmt: skip
+        "pipe": lambda: os.mkfifo(path),
+        "device": lambda: path.symlink_to("/dev/zero"),
+        "folder": path.mkdir,
+        "dangling": lambda: path.symlink_to("nowhere"),
+        "nothing": lambda: None,
+    }
     make[kind]()
     assert importing(empty(), path) == 2 and "E160" in capsys.readouterr().err
 

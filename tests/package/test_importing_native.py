@@ -75,8 +75,15 @@ def test_cells_become_texts_as_people_see_them(empty, tmp_path) -> None:  # noqa
     root = empty()
     assert importing(root, file) == 0
     assert [row["input"] for row in written(root, "a")] == [
-        "00123", "7", "7.5", "2024-05-01", "2024-05-01T13:05:00", "true", "a\nb", '=cmd|"/c calc"!A1',
-    ]  # fmt: skip
+        "00123",
+        "7",
+        "7.5",
+        "2024-05-01",
+        "2024-05-01T13:05:00",
+        "true",
+        "a\nb",
+        '=cmd|"/c calc"!A1',
+    ]
 
 
 def test_a_merged_label_counts_for_all_its_rows(empty, tmp_path, capsys) -> None:  # noqa: F811

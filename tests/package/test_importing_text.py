@@ -16,15 +16,25 @@ from repository import SAMPLES
 from test_importing import empty, importing, written  # noqa: F401
 
 SIMPLIFIED = [
-    "这个产品质量很好，物流也快", "退款什么时候到账", "屏幕碎了，能换货吗", "客服态度非常差，再也不会买了",
-    "请问发票怎么开", "包裹显示已签收但我没收到", "衣服有点小，想换大一号", "电池续航只有两个小时，跟宣传不符",
+    "这个产品质量很好，物流也快",
+    "退款什么时候到账",
+    "屏幕碎了，能换货吗",
+    "客服态度非常差，再也不会买了",
+    "请问发票怎么开",
+    "包裹显示已签收但我没收到",
+    "衣服有点小，想换大一号",
+    "电池续航只有两个小时，跟宣传不符",
     "手机发热严重",
-]  # fmt: skip
+]
 WESTERN = [
-    "Où est mon colis ? Il est en retard.", "Die Lieferung war zu spät, schöne Grüße", "È arrivato rotto, perché?",
-    "¿Dónde está mi paquete? Aún no ha llegado", "The customer’s order – “lost”", "Não recebi o reembolso",
+    "Où est mon colis ? Il est en retard.",
+    "Die Lieferung war zu spät, schöne Grüße",
+    "È arrivato rotto, perché?",
+    "¿Dónde está mi paquete? Aún no ha llegado",
+    "The customer’s order – “lost”",
+    "Não recebi o reembolso",
     "naïve café",
-]  # fmt: skip
+]
 
 
 def traditional() -> list[str]:
@@ -112,9 +122,11 @@ CELL = st.text(
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     cells=st.lists(st.tuples(CELL, st.sampled_from(["billing", "shipping", "account"])), min_size=1, max_size=12),
-    delimiter=st.sampled_from(",;\t|"), quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
-    codec=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]), end=st.sampled_from(["\n", "\r\n"]),
-)  # fmt: skip
+    delimiter=st.sampled_from(",;\t|"),
+    quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
+    codec=st.sampled_from(["utf-8", "utf-8-sig", "utf-16"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
 def test_any_csv_dialect_gives_its_cells_back(tmp_path, cells, delimiter, quoting, codec, end) -> None:
     from finetune.importing.delimited import entries, find_dialect
 

@@ -106,24 +106,35 @@ def test_rows_keep_their_bytes_and_get_the_models_own_answer(
     ],
 )
 def test_the_answer_is_read_by_the_tasks_type(
-    make_project: Callable[..., Any], scripted: Callable[..., Scripted], tmp_path: Path,
-    task_type: str, text: str, answer: Any,
-) -> None:  # fmt: skip
+    make_project: Callable[..., Any],
+    scripted: Callable[..., Scripted],
+    tmp_path: Path,
+    task_type: str,
+    text: str,
+    answer: Any,
+) -> None:
     project = ready(make_project, task_type)
     scripted(said(text, confidence=0.123456789))
     out = tmp_path / "out.jsonl"
     predict(project, jsonl(tmp_path / "in.jsonl", texts(1)), str(out))
     (row,) = read(out)
     assert row["prediction"] == {
-        "line": 1, "answer": answer, "valid": answer is not None, "text": text, "finished": True, "tokens": 3,
+        "line": 1,
+        "answer": answer,
+        "valid": answer is not None,
+        "text": text,
+        "finished": True,
+        "tokens": 3,
         "confidence": 0.1235,
-    }  # fmt: skip
+    }
 
 
 def test_what_is_odd_is_counted(
-    make_project: Callable[..., Any], scripted: Callable[..., Scripted], tmp_path: Path,
+    make_project: Callable[..., Any],
+    scripted: Callable[..., Scripted],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     project = ready(make_project)
     scripted(said("billing"), said("nonsense", confidence=None), said("bil", finished=False))
     predict(project, jsonl(tmp_path / "in.jsonl", texts(9)), str(tmp_path / "out.jsonl"))
@@ -157,9 +168,14 @@ def test_a_text_file_has_one_text_a_line(
     ],
 )
 def test_standard_input(
-    make_project: Callable[..., Any], scripted: Callable[..., Scripted], tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch, content: str, form: str | None, asked: list[str],
-) -> None:  # fmt: skip
+    make_project: Callable[..., Any],
+    scripted: Callable[..., Scripted],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: str,
+    form: str | None,
+    asked: list[str],
+) -> None:
     project, backend = ready(make_project), scripted(said("billing"))
     for _ in range(2):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content.encode())))
@@ -249,9 +265,13 @@ def test_no_model_at_all_names_the_step_and_the_other_kind_of_run(
     ],
 )
 def test_files_that_cannot_be_meant(
-    make_project: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    source: str, output: str, code: str,
-) -> None:  # fmt: skip
+    make_project: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    output: str,
+    code: str,
+) -> None:
     project = ready(make_project)
     monkeypatch.chdir(tmp_path)
     jsonl(tmp_path / "in.jsonl", texts(2))
@@ -354,9 +374,13 @@ def test_all_bad_rows_are_told_before_a_model_is_loaded(
     ],
 )
 def test_text_files_that_are_none(
-    make_project: Callable[..., Any], scripted: Callable[..., Scripted], tmp_path: Path,
-    content: bytes, code: str, line: int,
-) -> None:  # fmt: skip
+    make_project: Callable[..., Any],
+    scripted: Callable[..., Scripted],
+    tmp_path: Path,
+    content: bytes,
+    code: str,
+    line: int,
+) -> None:
     project, source = ready(make_project), tmp_path / "in.txt"
     scripted(said("billing"))
     source.write_bytes(content)
@@ -366,9 +390,11 @@ def test_text_files_that_are_none(
 
 
 def test_rows_that_training_would_not_have_are_answered_and_said(
-    make_project: Callable[..., Any], scripted: Callable[..., Scripted], tmp_path: Path,
+    make_project: Callable[..., Any],
+    scripted: Callable[..., Scripted],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     project, backend = ready(make_project), scripted(said("billing"))
     rows = [{"input": "short"}, {"input": "word " * 90}, {"input": "a\u202eb"}, {"input": "long " * 90}]
     assert predict(project, jsonl(tmp_path / "in.jsonl", rows), str(tmp_path / "out.jsonl")) == 0

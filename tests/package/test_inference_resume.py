@@ -93,8 +93,12 @@ def test_killed_again_and_again_it_writes_the_bytes_of_an_unbroken_run(
     predict(project, source, str(whole))
     assert asked == [8, 8, 8, 6] and len({row["prediction"]["text"] for row in read(whole)}) > 20
     for place, rows in (
-        ("model", 0), ("window 1", 0), ("window 2", 8), ("before out.jsonl", 30), ("before out.jsonl", 30),
-    ):  # fmt: skip
+        ("model", 0),
+        ("window 1", 0),
+        ("window 2", 8),
+        ("before out.jsonl", 30),
+        ("before out.jsonl", 30),
+    ):
         killed(project, place, source, out)
         part = (tmp_path / "out.jsonl.part").read_bytes()
         kept = b"".join(part.splitlines(keepends=True)[:rows])
@@ -143,9 +147,13 @@ def test_a_second_run_is_up_to_date_until_something_changes(
     assert asked == [5] and "out.jsonl is up to date" in capsys.readouterr().err
     before = out.read_bytes()
     for change, word in {
-        "input": "the input", "adapter": "the model", "prompt": "the task", "cap": "the task, the settings",
-        "by hand": "it was changed by hand", "stranger": "no manifest says where it comes from",
-    }.items():  # fmt: skip
+        "input": "the input",
+        "adapter": "the model",
+        "prompt": "the task",
+        "cap": "the task, the settings",
+        "by hand": "it was changed by hand",
+        "stranger": "no manifest says where it comes from",
+    }.items():
         target, other = out, project
         if change == "input":
             source = jsonl(tmp_path / "in.jsonl", texts(6))

@@ -133,10 +133,25 @@ def test_what_a_model_writes_cannot_steer_the_terminal(
 
 
 HOSTILE = [
-    "$(touch marker)", "`touch marker`", "$(shell touch marker)", "${shell touch marker}", "'; touch marker; '",
-    '"; touch marker; "', "$$(touch marker)", "$HOME \\ # % ; & | > marker", "--help", "-x", "a\nb", "$(error boom)",
-    "50% off!", "quote ' and \" both", "我的包裹「在哪裡」？", "x=y := z", "\\", "$",
-]  # fmt: skip
+    "$(touch marker)",
+    "`touch marker`",
+    "$(shell touch marker)",
+    "${shell touch marker}",
+    "'; touch marker; '",
+    '"; touch marker; "',
+    "$$(touch marker)",
+    "$HOME \\ # % ; & | > marker",
+    "--help",
+    "-x",
+    "a\nb",
+    "$(error boom)",
+    "50% off!",
+    "quote ' and \" both",
+    "我的包裹「在哪裡」？",
+    "x=y := z",
+    "\\",
+    "$",
+]
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -151,36 +166,60 @@ def test_make_hands_over_any_text_as_it_is(tmp_path: Path, text: str, by: str) -
     words = [f"{name}={value}" for name, value in given.items()] if by == "argument" else []
     for target in ("try", "predict", "chat"):
         done = subprocess.run(
-            ["make", "--no-print-directory", target, f"PYTHON={python}", *words], cwd=tmp_path, text=True,
-            capture_output=True, check=False, env={**os.environ, **(given if by == "environment" else {})},
-        )  # fmt: skip
+            ["make", "--no-print-directory", target, f"PYTHON={python}", *words],
+            cwd=tmp_path,
+            text=True,
+            capture_output=True,
+            check=False,
+            env={**os.environ, **(given if by == "environment" else {})},
+        )
         assert done.returncode == 0, done.stderr
     called = (tmp_path / "called").read_bytes().decode().split("\0")[:-1]
     artefact = f"--artefact={text}"
     assert called == [
-        "scripts/try_model.py", f"--text={text}", artefact, "scripts/predict.py", artefact, "--", text, text + ".jsonl",
-        "scripts/chat.py", artefact,
-    ]  # fmt: skip
+        "scripts/try_model.py",
+        f"--text={text}",
+        artefact,
+        "scripts/predict.py",
+        artefact,
+        "--",
+        text,
+        text + ".jsonl",
+        "scripts/chat.py",
+        artefact,
+    ]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["Makefile", "called", "python"]
 
 
 def make(target: str, project: Any, *words: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
     """The real target, with a real model."""
     return subprocess.run(
-        ["make", "--no-print-directory", target, f"PYTHON={PYTHON}", f"FLAGS=--project {project.paths.root}",
-         *words],
-        cwd=ROOT, input=stdin, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+        ["make", "--no-print-directory", target, f"PYTHON={PYTHON}", f"FLAGS=--project {project.paths.root}", *words],
+        cwd=ROOT,
+        input=stdin,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
 
 
 def test_make_try_asks_both_models_for_real(make_project: Callable[..., Any]) -> None:
     project = ready(make_project)
     text = "$(touch marker) where's my `parcel`?"
     done = subprocess.run(
-        ["make", "--no-print-directory", "try", f"PYTHON={PYTHON}", f"TEXT={text}",
-         f"FLAGS=--json --project {project.paths.root}"],
-        cwd=ROOT, text=True, capture_output=True, check=False,
-    )  # fmt: skip
+        [
+            "make",
+            "--no-print-directory",
+            "try",
+            f"PYTHON={PYTHON}",
+            f"TEXT={text}",
+            f"FLAGS=--json --project {project.paths.root}",
+        ],
+        cwd=ROOT,
+        text=True,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     row = json.loads(done.stdout)
     assert row["text"] == text and row["adapter"]["text"] != row["zero_shot"]["text"]
@@ -251,9 +290,12 @@ def _until(terminal: int, *marks: bytes, press: bytes = b"") -> bytes:
 
 @pytest.mark.parametrize(("number", "ends"), [(signal.SIGINT, False), (signal.SIGTERM, True), (signal.SIGHUP, True)])
 def test_only_the_keyboard_stops_one_answer_alone(
-    make_project: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
-    number: int, ends: bool,
-) -> None:  # fmt: skip
+    make_project: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    number: int,
+    ends: bool,
+) -> None:
     project, asked = ready(make_project), []
 
     def ask(model: Asked, texts: list[str]) -> Any:

@@ -94,9 +94,15 @@ def unbroken(make_ready: Callable[..., Project]) -> Project:
     ("saving", 2, signal.SIGINT, "Ctrl-C"),
 ])  # fmt: skip
 def test_a_signal_at_any_moment_saves_and_the_resumed_run_has_the_same_bytes(
-    make_ready: Callable[..., Project], unbroken: Project, monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str], what: str, count: int, number: int, name: str,
-) -> None:  # fmt: skip
+    make_ready: Callable[..., Project],
+    unbroken: Project,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    what: str,
+    count: int,
+    number: int,
+    name: str,
+) -> None:
     project = make_ready("broken")
     with monkeypatch.context() as patched:
         Moment(patched, what, count, number)
@@ -249,8 +255,14 @@ def test_two_processes_stop_together_and_resume(make_ready: Callable[..., Projec
     project = make_ready("two", optimiser={"learning_rate": 0.01, "epochs": 60})
     command = [
         # standalone: on a free port
-        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        str(SCRIPT),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     with open(project.paths.root / "log", "w+b") as log:
         process = subprocess.Popen(

@@ -88,9 +88,14 @@ def test_one_list_of_keys_serves_both_reports() -> None:
     assert policy_sections(TRAINING) == {"base_model": True, "checks": True}
     assert policy_sections(TASK)["metrics"] is True and policy_sections(TASK)["data"]["duplicates"] is True
     for key, policy in {
-        "metrics": True, "metrics.threshold": True, "metrics[x].y": True, "metricsx": False, "data.duplicates": True,
-        "data.balance": False, "output.labels[a].description": False,
-    }.items():  # fmt: skip
+        "metrics": True,
+        "metrics.threshold": True,
+        "metrics[x].y": True,
+        "metricsx": False,
+        "data.duplicates": True,
+        "data.balance": False,
+        "output.labels[a].description": False,
+    }.items():
         assert is_policy(TASK, key) == policy, key
     assert not is_policy("README.md", "x")
 
@@ -98,5 +103,8 @@ def test_one_list_of_keys_serves_both_reports() -> None:
 def test_the_longest_name_decides() -> None:
     assert (kind_of("configs/smoke_config.yaml"), kind_of("configs/accelerate/ddp.yaml")) == ("policy", "recipe")
     assert (kind_of("data/raw/a.jsonl"), kind_of("data/x"), kind_of("finetune"), kind_of("Makefile.bak")) == (
-        "data", None, None, None,
-    )  # fmt: skip
+        "data",
+        None,
+        None,
+        None,
+    )

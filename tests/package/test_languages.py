@@ -20,10 +20,13 @@ FILES = sorted(SAMPLES.glob("*.jsonl"))
 TRADITIONAL = "退款、發票與價差的問題,包裹在哪裡、何時會到?"
 SIMPLIFIED = "退款、发票与价差的问题,包裹在哪里、什么时候到?"
 JAPANESE = [
-    "荷物はどこですか。届け先の区を変更したいです。", "会社の国際電話の番号を教えてください。",
-    "数学と写真が趣味です。", "桜の枝が乱れて横に倒れている。", "来週の点検の当番は誰ですか。",
+    "荷物はどこですか。届け先の区を変更したいです。",
+    "会社の国際電話の番号を教えてください。",
+    "数学と写真が趣味です。",
+    "桜の枝が乱れて横に倒れている。",
+    "来週の点検の当番は誰ですか。",
     "昨日の残業は大変でした。",
-]  # fmt: skip
+]
 
 
 def counted(*texts: str) -> Languages:
@@ -71,10 +74,17 @@ def test_the_scripts_are_those_of_the_characters_names(character: str) -> None:
     found = {name for name, rows in counted(character).scripts.items() if rows}
     name = unicodedata.name(character, "")
     for start, script in (
-        ("CJK UNIFIED", "Han"), ("CJK COMPAT", "Han"), ("HIRAGANA LETTER", "Kana"), ("KATAKANA LETTER", "Kana"),
-        ("HANGUL SYLLABLE", "Hangul"), ("CYRILLIC", "other"), ("GREEK", "other"), ("ARABIC", "other"),
-        ("LATIN CAPITAL", "Latin"), ("LATIN SMALL LETTER A", "Latin"),
-    ):  # fmt: skip
+        ("CJK UNIFIED", "Han"),
+        ("CJK COMPAT", "Han"),
+        ("HIRAGANA LETTER", "Kana"),
+        ("KATAKANA LETTER", "Kana"),
+        ("HANGUL SYLLABLE", "Hangul"),
+        ("CYRILLIC", "other"),
+        ("GREEK", "other"),
+        ("ARABIC", "other"),
+        ("LATIN CAPITAL", "Latin"),
+        ("LATIN SMALL LETTER A", "Latin"),
+    ):
         if name.startswith(start) and not name.endswith(("SIGN", "MARK")):
             assert found == {script}, name
 
@@ -174,9 +184,11 @@ def test_the_report_has_the_counts_and_the_whole_data_the_warning(make_project, 
     assert code == 0 and [(p["code"], p["path"], p["line"]) for p in problems] == [("W153", "data/raw", None)]
     report = json.loads(project.paths.data_report_json.read_text(encoding="utf-8"))
     assert report["languages"] == {
-        "declared": "zh-TW", "scripts": {"Han": 0, "Latin": 60, "Kana": 0, "Hangul": 0, "other": 0}, "mixed": 0,
+        "declared": "zh-TW",
+        "scripts": {"Han": 0, "Latin": 60, "Kana": 0, "Hangul": 0, "other": 0},
+        "mixed": 0,
         "simplified": 0,
-    }  # fmt: skip
+    }
 
 
 def test_an_answer_in_the_declared_language_is_part_of_its_row(make_project, capsys) -> None:

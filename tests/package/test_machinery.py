@@ -13,17 +13,21 @@ import pytest
 from pydantic import ValidationError
 
 from finetune.errors import FinetuneError
-from finetune.evaluation.report_schema import Machinery
+from finetune.evaluation.report_parts import Machinery
 from finetune.github.train.checkout import is_input
 from finetune.github.train.fingerprint import is_code
 from finetune.machinery import LISTED, SEAL, compare, read_seal, recorded, sealable, text_digest
 from repository import ROOT
 
 SHIPPED = {
-    "Makefile": "all:\n\ttrue\n", ".gitignore": "/models/\n", ".github/workflows/ci.yml": "name: ci\n",
-    "finetune/a.py": "A = 1\n", "finetune/data/b.py": "B = 2\n", "finetune/words.yaml": "a: 甲\n",
+    "Makefile": "all:\n\ttrue\n",
+    ".gitignore": "/models/\n",
+    ".github/workflows/ci.yml": "name: ci\n",
+    "finetune/a.py": "A = 1\n",
+    "finetune/data/b.py": "B = 2\n",
+    "finetune/words.yaml": "a: 甲\n",
     "scripts/01.py": "import a\n",
-}  # fmt: skip
+}
 
 
 def told(facts: dict[str, Any]) -> str:
@@ -54,9 +58,13 @@ def seal(root: Path, **values: Any) -> None:
 def command(root: Path, **values: str) -> subprocess.CompletedProcess[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     return subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "github.py"), "as-shipped"], cwd=root, capture_output=True, text=True,
-        env={**kept, "PYTHONPATH": str(ROOT), **values}, check=False,
-    )  # fmt: skip
+        [sys.executable, str(ROOT / "scripts" / "github.py"), "as-shipped"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env={**kept, "PYTHONPATH": str(ROOT), **values},
+        check=False,
+    )
 
 
 def test_what_is_sealed_is_the_machinery_and_nothing_else(shipped: Path) -> None:
@@ -79,9 +87,12 @@ def test_everything_that_differs_is_named(shipped: Path) -> None:
         write(shipped, name, "")
     found = compare(shipped)
     assert found.differences == [
-        "changed finetune/a.py", "missing scripts/01.py",
-        "added finetune/b.so", "added finetune/data/json.py", "added scripts/\\u540d.py",
-    ]  # fmt: skip
+        "changed finetune/a.py",
+        "missing scripts/01.py",
+        "added finetune/b.so",
+        "added finetune/data/json.py",
+        "added scripts/\\u540d.py",
+    ]
     assert compare(shipped, partial=True).missing == ()
 
 

@@ -89,9 +89,17 @@ LOADING, ANSWERING = f"while loading {FILE}", f"while answering with {FILE}"
     ],
 )  # fmt: skip
 def test_every_end_is_a_coded_fault_with_file_reason_and_remedy(
-    project: Project, dying: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, call: str, how: str, after: int,
-    code: str, message: str, doing: str, fix: str,
-) -> None:  # fmt: skip
+    project: Project,
+    dying: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    call: str,
+    how: str,
+    after: int,
+    code: str,
+    message: str,
+    doing: str,
+    fix: str,
+) -> None:
     if how == HANG:
         monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "4")
     monkeypatch.setattr("finetune.evaluation.llama_child._GRACE_SECONDS", 1)

@@ -11,8 +11,17 @@ from finetune.paths import Paths
 
 def test_a_smoke_run_shares_nothing_but_inputs_and_the_base_model(tmp_path: Path) -> None:
     plain, smoke = Paths(tmp_path), Paths(tmp_path, smoke=True)
-    shared = {"task_definition", "training_config", "benchmark_config", "smoke_config", "raw", "base", "iterations",
-              "integration_guide", "tokenizer"}  # fmt: skip
+    shared = {
+        "task_definition",
+        "training_config",
+        "benchmark_config",
+        "smoke_config",
+        "raw",
+        "base",
+        "iterations",
+        "integration_guide",
+        "tokenizer",
+    }
     every = {name for name, value in vars(Paths).items() if isinstance(value, property) and name != "_out"}
     assert shared < every
     for name in every:

@@ -25,9 +25,14 @@ MODEL = LlamaConfig(vocab_size=49152, hidden_size=576, intermediate_size=1536, n
 
 def check(project: Project) -> None:
     preflight(
-        project, resolve_base(project), device="cpu", dtype=torch.float32, reason="a test", tokens=512,
+        project,
+        resolve_base(project),
+        device="cpu",
+        dtype=torch.float32,
+        reason="a test",
+        tokens=512,
         checkpointing=False,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -175,9 +180,13 @@ def test_who_sets_device_cpu_has_chosen_it(make_project: Make) -> None:
     require_device(make_project(training={"device": "auto"}), "cpu")
 
 
-@pytest.mark.parametrize(("gib", "said"), [
-    (22.0, ""), (15.7, "W330 24GB-4B-LoRA is planned for a GPU of 24 GB, this one has 16"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("gib", "said"),
+    [
+        (22.0, ""),
+        (15.7, "W330 24GB-4B-LoRA is planned for a GPU of 24 GB, this one has 16"),
+    ],
+)
 def test_a_smaller_gpu_than_planned_is_said(
     make_project: Make, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gib: float, said: str
 ) -> None:

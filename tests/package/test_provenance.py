@@ -156,11 +156,20 @@ def test_a_missing_or_shortened_or_replaced_output_is_not_current(manifest: Path
 @pytest.mark.parametrize(
     "content",
     [
-        b"", b"{", b"null", b"[]", b"{}", b"\xff", b"[" * 100_000, b'{"outputs": {}}',
-        b'{"inputs": {}, "facts": {}, "outputs": []}', b'{"inputs": {}, "facts": {}, "outputs": {"a": 5}}',
-        b'{"inputs": {}, "facts": {}, "outputs": {"a": {"bytes": 1}}}', b'{"inputs": null, "facts": {}, "outputs": {}}',
+        b"",
+        b"{",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"outputs": {}}',
+        b'{"inputs": {}, "facts": {}, "outputs": []}',
+        b'{"inputs": {}, "facts": {}, "outputs": {"a": 5}}',
+        b'{"inputs": {}, "facts": {}, "outputs": {"a": {"bytes": 1}}}',
+        b'{"inputs": null, "facts": {}, "outputs": {}}',
     ],
-)  # fmt: skip
+)
 def test_a_damaged_manifest_means_not_done(tmp_path: Path, content: bytes) -> None:
     (tmp_path / MANIFEST).write_bytes(content)
     assert read_manifest(tmp_path / MANIFEST) is None

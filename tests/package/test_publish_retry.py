@@ -59,9 +59,10 @@ def test_waits_grow_and_are_capped() -> None:
 
 def test_the_server_says_how_long() -> None:
     for headers, least, most in (
-        ({"ratelimit": '"api";r=0;t=55'}, 55, 56), ({"retry-after": "7"}, 7, 8),
+        ({"ratelimit": '"api";r=0;t=55'}, 55, 56),
+        ({"retry-after": "7"}, 7, 8),
         ({"retry-after": "86400"}, retry.POLICY.longest, retry.POLICY.longest + 1),
-    ):  # fmt: skip
+    ):
         assert least <= retry.POLICY.wait(1, retry.asked_wait(answer(429, **headers))) <= most
 
 

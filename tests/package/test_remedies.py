@@ -73,8 +73,9 @@ def test_each_code_once_behind_the_problems(chinese: None, capsys: pytest.Captur
     console.report_problems(found())
     lines = capsys.readouterr().err.splitlines()
     assert [line for line in lines if "修正" in line] == [
-        f"E135 修正：{CATALOGUE['E135']}", f"W103 修正：{CATALOGUE['W103']}",
-    ]  # fmt: skip
+        f"E135 修正：{CATALOGUE['E135']}",
+        f"W103 修正：{CATALOGUE['W103']}",
+    ]
     assert lines[-3] == "2 errors, 1 warning"
 
 
@@ -95,9 +96,12 @@ def test_failure_and_coded_line(chinese: None, capsys: pytest.CaptureFixture[str
     console.say("a line about E135")
     console.say("W971 out of memory: going on")
     assert capsys.readouterr().err.splitlines() == [
-        "E972 the Hub is gone. Fix: wait", f"E972 修正：{CATALOGUE['E972']}",
-        "a line about E135", "W971 out of memory: going on", f"W971 修正：{CATALOGUE['W971']}",
-    ]  # fmt: skip
+        "E972 the Hub is gone. Fix: wait",
+        f"E972 修正：{CATALOGUE['E972']}",
+        "a line about E135",
+        "W971 out of memory: going on",
+        f"W971 修正：{CATALOGUE['W971']}",
+    ]
 
 
 def test_machines_and_english_tasks_get_what_they_got(

@@ -22,7 +22,8 @@ from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.page import TEMPLATES
 from finetune.evaluation.predictions import ArtefactScore, read_test
 from finetune.evaluation.report import build_report, keep_artefacts, read_report, write_report
-from finetune.evaluation.report_schema import EvaluationReport, Training
+from finetune.evaluation.report_parts import Training
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.html_page import SHARED
 from finetune.markdown import CHARACTERS, fenced, plain
 from finetune.provenance import MANIFEST, sha256, write_manifest
@@ -30,8 +31,9 @@ from reports import changed, rewrite, row
 
 NASTY = "</script><script>alert(1)</script> ```\n# x @everyone [a](http://evil.example) | <img src=x onerror=y> \u202e"
 LOG = [{"step": s, "epoch": s / 10, "loss": 2 / s} for s in range(1, 21)] + [
-    {"step": 10, "epoch": 1.0, "eval_loss": 0.4}, {"step": 20, "epoch": 2.0, "eval_loss": 0.7},
-]  # fmt: skip
+    {"step": 10, "epoch": 1.0, "eval_loss": 0.4},
+    {"step": 20, "epoch": 2.0, "eval_loss": 0.7},
+]
 
 
 Answer = Callable[[int, Any], tuple[str, Any]]

@@ -15,9 +15,19 @@ from repository import ROOT
 
 GROUND = "ground"
 ORDER = (
-    GROUND, "config", "data", "importing", "training", "evaluation", "export", "use_model", "inference", "hub",
-    "evidence", "github",
-)  # fmt: skip
+    GROUND,
+    "config",
+    "data",
+    "importing",
+    "training",
+    "evaluation",
+    "export",
+    "use_model",
+    "inference",
+    "hub",
+    "evidence",
+    "github",
+)
 """From left to right. The ground floor is finetune's own modules: one home for a rule that several rooms keep."""
 BESIDE = {("export", "inference"), ("use_model", "inference"), ("hub", "evidence")}
 """Pairs that stand next to each other: neither imports the other."""
@@ -65,8 +75,9 @@ def imported(source: str, modules: set[str]) -> Iterator[str]:
 
 EDGES = {
     name: {other for other in imported(path.read_text(encoding="utf-8"), set(MODULES)) if other}
-    for name, path in MODULES.items() if name
-}  # fmt: skip
+    for name, path in MODULES.items()
+    if name
+}
 
 
 def room(module: str) -> str:

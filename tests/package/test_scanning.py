@@ -36,12 +36,39 @@ PLAIN = [
     "  two  spaces ",
 ]
 PIECES = [
-    *PLAIN, "Ａｂｃ", "cafe\u0301", "pay\u200bment", "a\tb", " ", "<|im_end|>", "＜|im_end|>", "[INST]", "a < b",
-    "x@y.co", "0912 345 678", "１２３４５６７８", "12345678", "A123456789", "hf_" + "a" * 34, "sk-" + "a" * 40,
-    "AKIA" + "B" * 16, "-----BEGIN PRIVATE KEY-----",
-    "_", "\u0000", "\u007f", "\u202e", "\ufeff", "👍🏽", "\u2028", "K" * 500, "\u0301",
-    "\u1161", "ﬁ", "ẞ", "İ",
-]  # fmt: skip
+    *PLAIN,
+    "Ａｂｃ",
+    "cafe\u0301",
+    "pay\u200bment",
+    "a\tb",
+    " ",
+    "<|im_end|>",
+    "＜|im_end|>",
+    "[INST]",
+    "a < b",
+    "x@y.co",
+    "0912 345 678",
+    "１２３４５６７８",
+    "12345678",
+    "A123456789",
+    "hf_" + "a" * 34,
+    "sk-" + "a" * 40,
+    "AKIA" + "B" * 16,
+    "-----BEGIN PRIVATE KEY-----",
+    "_",
+    "\u0000",
+    "\u007f",
+    "\u202e",
+    "\ufeff",
+    "👍🏽",
+    "\u2028",
+    "K" * 500,
+    "\u0301",
+    "\u1161",
+    "ﬁ",
+    "ẞ",
+    "İ",
+]
 SHORT = st.sampled_from(PLAIN)
 TEXT = SHORT | SHORT | st.lists(st.sampled_from(PIECES), max_size=4).map(" ".join) | st.text(max_size=12)
 GOOD_LABEL = st.sampled_from(["billing", "shipping", "account"])
@@ -57,11 +84,21 @@ ANSWERS = {
     "generation": TEXT,
     "extraction": st.lists(ENTITY, max_size=3) | st.just([{"type": "product"}]) | st.just([{"type": 1, "text": "x"}]),
 }
-BROKEN = st.sampled_from([
-    b"", b" ", b"{", b"[]", b"null", b'{"input": "a", "input": "b", "label": "billing"}', b'{"input": "\\ud800"}',
-    b"\xff", b'{"input": "a\\u0022b", "label": "billing"}', b'{"input": "x", "label": "billing"}\r',
-    b'\xef\xbb\xbf{"input": "y"}',
-])  # fmt: skip
+BROKEN = st.sampled_from(
+    [
+        b"",
+        b" ",
+        b"{",
+        b"[]",
+        b"null",
+        b'{"input": "a", "input": "b", "label": "billing"}',
+        b'{"input": "\\ud800"}',
+        b"\xff",
+        b'{"input": "a\\u0022b", "label": "billing"}',
+        b'{"input": "x", "label": "billing"}\r',
+        b'\xef\xbb\xbf{"input": "y"}',
+    ]
+)
 
 
 def lines(task_type: str) -> st.SearchStrategy[list[bytes]]:

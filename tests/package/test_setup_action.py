@@ -75,9 +75,13 @@ def write_developed(root: Path) -> None:
 def run(root: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """The action's one command, as a runner calls it."""
     return subprocess.run(
-        [sys.executable, "-I", str(SETUP), *options], cwd=root, capture_output=True, text=True, check=False,
+        [sys.executable, "-I", str(SETUP), *options],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
         env={**os.environ, "PYTHONPATH": ".", "PIP_DISABLE_PIP_VERSION_CHECK": "1", **environment},
-    )  # fmt: skip
+    )
 
 
 def in_venv(root: Path, code: str) -> str:
@@ -425,8 +429,12 @@ def test_environment_of_another_user_is_a_coded_message(of_another: Path, develo
         pytest.skip("no Python that another user can start")
     done = subprocess.run(
         [*nobody, base, "-I", str(script), *(["--develop"] if develop else [])],
-        cwd=of_another, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]},
-    )  # fmt: skip
+        cwd=of_another,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PATH": os.environ["PATH"]},
+    )
     assert done.returncode == 74 and "Traceback" not in done.stderr
     message = done.stderr if develop else done.stdout.split("::error title=setup::")[1]
     assert "E251" in message and ".venv is root's and this runs as nobody" in message and "sudo rm -rf" in message
@@ -459,9 +467,14 @@ def test_ctrl_c_in_the_middle_of_a_download_is_one_line(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{index.getsockname()[1]}/simple"
         environment = {**os.environ, "PIP_INDEX_URL": url, "PIP_NO_INDEX": "0", "PIP_CONFIG_FILE": os.devnull}
         with subprocess.Popen(
-            [sys.executable, "-I", str(SETUP), "--develop"], cwd=tmp_path, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-        ) as setting_up:  # fmt: skip
+            [sys.executable, "-I", str(SETUP), "--develop"],
+            cwd=tmp_path,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as setting_up:
             index.settimeout(120)
             connection, _ = index.accept()
             with connection:

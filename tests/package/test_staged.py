@@ -84,9 +84,15 @@ with provenance.staged(target) as folder:
     if point == "in the block": die()
 """
 KILLS = {
-    "in the block": "old", "before rename 1": "old", "after rename 1": "old", "before rename 2": "old",
-    "after rename 2": "new", "before rename 3": "new", "after rename 3": "new", "in the old folder's removal": "new",
-}  # fmt: skip
+    "in the block": "old",
+    "before rename 1": "old",
+    "after rename 1": "old",
+    "before rename 2": "old",
+    "after rename 2": "new",
+    "before rename 3": "new",
+    "after rename 3": "new",
+    "in the old folder's removal": "new",
+}
 
 
 def kill_at(point: str, target: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from finetune.config.benchmark import Bootstrap
 from finetune.evaluation.metrics import Prediction, RowStatistics, score
-from finetune.evaluation.report_schema import Difference
+from finetune.evaluation.report_parts import Difference
 from finetune.evaluation.statistics import confidence_interval, paired_difference
 
 SETTINGS = Bootstrap(samples=2000, confidence=0.95, seed=1)

@@ -55,8 +55,9 @@ def test_it_names_the_files_to_open_next(tmp_path: Path, shown: Callable[[Projec
     text = shown(project)
     assert "benchmarks/results/evaluation_report.html" in line(text, "look at")
     assert [line.split()[1] for line in text.splitlines() if line.startswith("serve")] == [
-        "models/gguf", "models/merged",
-    ]  # fmt: skip
+        "models/gguf",
+        "models/merged",
+    ]
     project.paths.merged.rename(tmp_path / "moved")
     assert "models/merged  (vLLM" not in shown(project)
 

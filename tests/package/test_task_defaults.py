@@ -24,9 +24,13 @@ OUTPUT = {"classification": {"output": {"labels": LABELS}}, "extraction": {"outp
 
 def minimal(task_type: str, language: str = "en") -> dict[str, Any]:
     return {
-        "task_name": "small-task", "task_type": task_type, "description": "Say what the message is about",
-        "language": language, **OUTPUT.get(task_type, {}), "hub": {"namespace": "acme"},
-    }  # fmt: skip
+        "task_name": "small-task",
+        "task_type": task_type,
+        "description": "Say what the message is about",
+        "language": language,
+        **OUTPUT.get(task_type, {}),
+        "hub": {"namespace": "acme"},
+    }
 
 
 def write(root: Path, values: dict[str, Any]) -> None:
@@ -60,8 +64,10 @@ def test_a_few_lines_are_a_task_and_its_data_is_checked(loaded: Any, task_type: 
     )
     assert task.output.field == {"classification": "label", "extraction": "entities", "generation": "output"}[task_type]
     assert (task.hub.adapter, task.hub.gguf, task.hub.merged) == (
-        "acme/small-task-lora", "acme/small-task-gguf", "acme/small-task",
-    )  # fmt: skip
+        "acme/small-task-lora",
+        "acme/small-task-gguf",
+        "acme/small-task",
+    )
     assert (task.resources.preset, task.resources.gpu_memory_gb) == ("24GB-4B-LoRA", 24)
     assert any("\u4e00" <= sign <= "\u9fff" for sign in task.system_prompt) == (language == "zh-TW")
     assert validate(project) == 0

@@ -106,12 +106,31 @@ def test_balancing_nothing_is_always_accepted(make_project: Make, task_type: str
 
 
 HUB_IDS = {
-    "acme/model": True, "a/b": True, "Ac_me/m.o-d_el.1": True, "1/2": True, "acme/" + "x" * 91: True,
-    "model": False, "acme/": False, "/model": False, "a/b/c": False, "acme/mo del": False, "acme/x..y": False,
-    "acme/x--y": False, "acme/.x": False, "acme/x-": False, "acme/x.": False, "-a/x": False, "a-/x": False,
-    "acme/x.git": False, "acme/" + "x" * 92: False, "../x": False, "acme/模型": False, "acme/x\n": False,
-    "https://huggingface.co/acme/x": False, "": False,
-}  # fmt: skip
+    "acme/model": True,
+    "a/b": True,
+    "Ac_me/m.o-d_el.1": True,
+    "1/2": True,
+    "acme/" + "x" * 91: True,
+    "model": False,
+    "acme/": False,
+    "/model": False,
+    "a/b/c": False,
+    "acme/mo del": False,
+    "acme/x..y": False,
+    "acme/x--y": False,
+    "acme/.x": False,
+    "acme/x-": False,
+    "acme/x.": False,
+    "-a/x": False,
+    "a-/x": False,
+    "acme/x.git": False,
+    "acme/" + "x" * 92: False,
+    "../x": False,
+    "acme/模型": False,
+    "acme/x\n": False,
+    "https://huggingface.co/acme/x": False,
+    "": False,
+}
 
 
 @pytest.mark.parametrize(("repo", "accepted"), HUB_IDS.items())

@@ -28,9 +28,20 @@ from finetune.training.base_model import load_tokenizer, resolve_base
 from finetune.training.dataset import load_rows
 
 PIECES = [
-    "<|im_end|>", "<|im_", "end|>", " the ", "好", "包裹在哪裡", "\n", "a\u0301", "\u0958", "\U0001d160", "\U0001f680",
-    "é", "  ",
-]  # fmt: skip
+    "<|im_end|>",
+    "<|im_",
+    "end|>",
+    " the ",
+    "好",
+    "包裹在哪裡",
+    "\n",
+    "a\u0301",
+    "\u0958",
+    "\U0001d160",
+    "\U0001f680",
+    "é",
+    "  ",
+]
 TEXT = st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES), max_size=12).map("".join))
 KINDS = ("byte level", "qwen", "byte fallback", "prepended", "unigram")
 
@@ -238,8 +249,13 @@ def test_rows_of_ordinary_length_are_not_tokenised(make_project, capsys) -> None
     project = make_project(base=True)
     assert judge(project.paths.root, capsys)[0] == 0
     assert report(project) == {
-        "status": "done", "limit": 512, "template": 45, "tokenised": 0, "over": 0, "longest": 0,
-    }  # fmt: skip
+        "status": "done",
+        "limit": 512,
+        "template": 45,
+        "tokenised": 0,
+        "over": 0,
+        "longest": 0,
+    }
 
 
 def test_without_the_tokenizer_the_lengths_are_called_not_checked(make_project, capsys) -> None:

@@ -42,10 +42,22 @@ def test_a_range_has_two_ends(make_project: Make, values: dict[str, Any]) -> Non
 @pytest.mark.parametrize(
     "place",
     [
-        "gpt2", "../x", "/etc/passwd", "~/model", "C:\\model", "https://example.org/m", "models/base/",
-        "models/base/../x", "models/base/.hidden", "models/base/a\nb", "models/other/x", "acme/x..y", "a/b/c", "",
+        "gpt2",
+        "../x",
+        "/etc/passwd",
+        "~/model",
+        "C:\\model",
+        "https://example.org/m",
+        "models/base/",
+        "models/base/../x",
+        "models/base/.hidden",
+        "models/base/a\nb",
+        "models/other/x",
+        "acme/x..y",
+        "a/b/c",
+        "",
     ],
-)  # fmt: skip
+)
 def test_c24_the_base_model_is_a_hub_id_or_a_folder_below_models_base(make_project: Make, place: str) -> None:
     assert refused(make_project, training={"base_model": {"id": place}}) == [(TRAINING, "E223", "base_model.id")]
 

@@ -147,9 +147,12 @@ def test_a_run_that_is_killed_leaves_the_old_model_and_the_next_one_finishes(
 def test_the_adapter_of_the_model_before_is_named(make_project: Make, other: Path, capsys) -> None:
     project = make_project(base=True)
     provenance.write_manifest(
-        project.paths.adapter / provenance.MANIFEST, step="03_train", inputs={}, outputs=[],
+        project.paths.adapter / provenance.MANIFEST,
+        step="03_train",
+        inputs={},
+        outputs=[],
         facts={"base": {"id": "models/base/tiny", "revision": "sha256:0"}},
-    )  # fmt: skip
+    )
     assert use_model(project, str(other)) == 0
     assert "models/adapter was trained on models/base/tiny: train again" in capsys.readouterr().err
 
@@ -228,7 +231,7 @@ def chat_template(*, head: str = "", ask: str = "<|im_start|>assistant\n") -> st
     return (
         head + "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
         "{% if add_generation_prompt %}" + ask + "{% endif %}"
-    )  # fmt: skip
+    )
 
 
 def test_a_hybrid_model_has_thinking_switched_off_unless_asked_for(make_project: Make, other: Path, capsys) -> None:

@@ -38,16 +38,27 @@ def byte_fallback(tiny: Path, folder: Path, *, prepend: bool) -> Path:
     pieces = [*letters, *(left + right for left, right in merges)]
     vocab = {name: n for n, name in enumerate([*NAMES, *(f"<0x{byte:02X}>" for byte in range(256)), *pieces])}
     model = {
-        "type": "BPE", "dropout": None, "unk_token": "<|endoftext|>", "fuse_unk": True, "byte_fallback": True,
-        "vocab": vocab, "merges": [list(pair) for pair in merges],
-    }  # fmt: skip
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": "<|endoftext|>",
+        "fuse_unk": True,
+        "byte_fallback": True,
+        "vocab": vocab,
+        "merges": [list(pair) for pair in merges],
+    }
     space = {"type": "Replace", "pattern": {"String": " "}, "content": "▁"}
     steps = [{"type": "Prepend", "prepend": "▁"}, space] if prepend else [space]
     added = [{"id": n, "content": name, **SPECIAL} for n, name in enumerate(NAMES)]
     edit(
-        folder, "tokenizer.json", model=model, added_tokens=added, pre_tokenizer=None, post_processor=None,
-        normalizer={"type": "Sequence", "normalizers": steps}, decoder={"type": "ByteFallback"},
-    )  # fmt: skip
+        folder,
+        "tokenizer.json",
+        model=model,
+        added_tokens=added,
+        pre_tokenizer=None,
+        post_processor=None,
+        normalizer={"type": "Sequence", "normalizers": steps},
+        decoder={"type": "ByteFallback"},
+    )
     return folder
 
 
@@ -57,8 +68,12 @@ def unigram(tiny: Path, folder: Path) -> Path:
     pieces = [[name, 0.0] for name in [*NAMES, "▁", *"abcdehilmnorstuy"]]
     added = [{"id": n, "content": name, **SPECIAL} for n, name in enumerate(NAMES)]
     edit(
-        folder, "tokenizer.json", model={"type": "Unigram", "unk_id": 0, "vocab": pieces}, added_tokens=added,
+        folder,
+        "tokenizer.json",
+        model={"type": "Unigram", "unk_id": 0, "vocab": pieces},
+        added_tokens=added,
         pre_tokenizer={"type": "Metaspace", "replacement": "▁", "prepend_scheme": "always", "split": True},
-        post_processor=None, decoder=None,
-    )  # fmt: skip
+        post_processor=None,
+        decoder=None,
+    )
     return folder

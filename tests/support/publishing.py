@@ -33,10 +33,16 @@ class Publisher:
 
     def __init__(self, server: HubServer, home: Path) -> None:
         self.env = {
-            "PATH": os.environ["PATH"], "PYTHONPATH": str(TEMPLATE), "HF_ENDPOINT": server.url, "HF_TOKEN": "hf_test",
-            "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1",
-            "HF_HUB_DISABLE_PROGRESS_BARS": "1", "OMP_NUM_THREADS": "1",
-        }  # fmt: skip
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(TEMPLATE),
+            "HF_ENDPOINT": server.url,
+            "HF_TOKEN": "hf_test",
+            "HF_HOME": str(home),
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
 
     def start(self, project: Path, *options: str, version: str = "1.0.0") -> subprocess.Popen[str]:
         script = TEMPLATE / "scripts" / "08_upload_hf.py"

@@ -267,6 +267,19 @@ def _list(value: str | list[str]) -> list[str]:
 
 
 RULES = (
-    permissions, timeouts, concurrency, triggers, runners, pins, checkouts, commands, expression_contexts, secrets,
-    tokens, forks, caches, containers, conditions,
-)  # fmt: skip
+    permissions,
+    timeouts,
+    concurrency,
+    triggers,
+    runners,
+    pins,
+    checkouts,
+    commands,
+    expression_contexts,
+    secrets,
+    tokens,
+    forks,
+    caches,
+    containers,
+    conditions,
+)

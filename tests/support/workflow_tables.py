@@ -32,20 +32,43 @@ SCOPES: dict[str, dict[str, dict[str, str]]] = {
 }  # fmt: skip
 """What each job's token may do: nothing more, nothing less."""
 ENVIRONMENTS = {
-    ("generated/train.yml", "approve"): "gpu-training", ("generated/train.yml", "train"): "gpu-base",
+    ("generated/train.yml", "approve"): "gpu-training",
+    ("generated/train.yml", "train"): "gpu-base",
     ("generated/release.yml", "model"): "hf-release",
-}  # fmt: skip
+}
 READ_TOKEN = ("generated/train.yml", "train", ".venv/bin/python scripts/fetch_base.py --project build/work")
 """The one step outside of hf-release that is given a secret, HF_READ_TOKEN: main's code, before any of the input's."""
-OUTPUTS = {"fingerprint": "hex", "digest": "hex", "reuse": "integer", "run": "integer", "training": "enum",
-           "source": "enum"}  # fmt: skip
+OUTPUTS = {
+    "fingerprint": "hex",
+    "digest": "hex",
+    "reuse": "integer",
+    "run": "integer",
+    "training": "enum",
+    "source": "enum",
+}
 """Every output that a step or job may have; runner.set_output refuses other kinds of values (T15)."""
 CONTEXTS = {
-    "github.event_name", "github.ref", "github.repository", "github.run_id", "github.sha", "github.token",
-    "github.workflow", "github.event.pull_request.number", "github.event.pull_request.head.sha",
-    "github.event.pull_request.base.sha", "github.event.pull_request.head.repo.full_name",
-    "github.event.pull_request.user.login", "github.event.merge_group.base_sha", "secrets.HF_TOKEN",
-    "secrets.HF_READ_TOKEN", "vars.GATED_BASE",
-    "vars.GPU_RUNNER_LABELS", "vars.TORCH_INDEX", "inputs.sha", "inputs.pr", "matrix.cookiecutter", "matrix.target",
-}  # fmt: skip
+    "github.event_name",
+    "github.ref",
+    "github.repository",
+    "github.run_id",
+    "github.sha",
+    "github.token",
+    "github.workflow",
+    "github.event.pull_request.number",
+    "github.event.pull_request.head.sha",
+    "github.event.pull_request.base.sha",
+    "github.event.pull_request.head.repo.full_name",
+    "github.event.pull_request.user.login",
+    "github.event.merge_group.base_sha",
+    "secrets.HF_TOKEN",
+    "secrets.HF_READ_TOKEN",
+    "vars.GATED_BASE",
+    "vars.GPU_RUNNER_LABELS",
+    "vars.TORCH_INDEX",
+    "inputs.sha",
+    "inputs.pr",
+    "matrix.cookiecutter",
+    "matrix.target",
+}
 """Everything that an expression may read beside results and outputs: no text that a stranger writes (T17)."""

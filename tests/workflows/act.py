@@ -114,11 +114,27 @@ def run_act(
         file.write_text(_OUTPUT.sub(_OR_NOTHING, text), encoding="utf-8")
     (scratch / "event.json").write_text(json.dumps(payload), encoding="utf-8")
     command = [
-        str(BIN / "act"), event, "-C", str(tree), "-W", f".github/workflows/{workflow}", "--json",
-        "--no-skip-checkout", "--no-cache-server", "--action-offline-mode", "--concurrent-jobs", "1",
-        "--actor", "octocat", "--action-cache-path", str(scratch / "act"), "-e", str(scratch / "event.json"),
-        *pins(tree), *(f"-P={label}=-self-hosted" for label in labels),
-    ]  # fmt: skip
+        str(BIN / "act"),
+        event,
+        "-C",
+        str(tree),
+        "-W",
+        f".github/workflows/{workflow}",
+        "--json",
+        "--no-skip-checkout",
+        "--no-cache-server",
+        "--action-offline-mode",
+        "--concurrent-jobs",
+        "1",
+        "--actor",
+        "octocat",
+        "--action-cache-path",
+        str(scratch / "act"),
+        "-e",
+        str(scratch / "event.json"),
+        *pins(tree),
+        *(f"-P={label}=-self-hosted" for label in labels),
+    ]
     for option, values in (("--input", inputs), ("-s", secrets), ("--var", variables), ("--env", environment)):
         for name, value in values.items():
             command += [option, f"{name}={value}"]
@@ -144,9 +160,15 @@ def run_act(
 def _execute(command: list[str], environment: Mapping[str, str], timeout: int) -> tuple[int, str]:
     """Run in a process group of its own, so that nothing it started outlives a timeout."""
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace", start_new_session=True,
-    )  # fmt: skip
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
     try:
         output, _ = process.communicate(timeout=timeout)
     except BaseException:

@@ -66,8 +66,11 @@ def fresh(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in identity(output).items():
             patch.setenv(name, value)
-        return Path(cookiecutter(str(template), no_input=True, default_config=True, extra_context=ANSWERS,
-                                 output_dir=str(output)))  # fmt: skip
+        return Path(
+            cookiecutter(
+                str(template), no_input=True, default_config=True, extra_context=ANSWERS, output_dir=str(output)
+            )
+        )
 
 
 def identity(home: Path) -> dict[str, str]:
@@ -101,8 +104,9 @@ def base_model(fresh: Path) -> Path:
         if not marker.is_file() or marker.read_text(encoding="utf-8") != made_by:
             marker.unlink(missing_ok=True)
             environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(fresh.parent / "hf"), "PYTHONPATH": "."}
-            done = subprocess.run([sys.executable, "-c", UNPACK], cwd=fresh, env=environment, capture_output=True,
-                                  text=True, check=False)  # fmt: skip
+            done = subprocess.run(
+                [sys.executable, "-c", UNPACK], cwd=fresh, env=environment, capture_output=True, text=True, check=False
+            )
             assert done.returncode == 0, done.stderr
             shutil.rmtree(snapshot, ignore_errors=True)
             shutil.copytree(done.stdout.strip(), snapshot, ignore=shutil.ignore_patterns(provenance.MANIFEST))
@@ -123,11 +127,18 @@ def locked(path: Path) -> Iterator[None]:
 def runner_environment(home: Path, hub: HubServer | None) -> dict[str, str]:
     """What the machine of a runner brings along, and what keeps it from the network."""
     return {
-        "HF_HOME": str(home), "HF_ENDPOINT": hub.url if hub else NOWHERE, "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "LLM_FT_BACKOFF": "0.01",
-        "LLM_FT_TOOLS": os.environ.get("LLM_FT_TOOLS", str(BUILD / "tools")), "OMP_NUM_THREADS": "1",
-        "PYTHONDONTWRITEBYTECODE": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_CONFIG_SYSTEM": "/dev/null",
-    }  # fmt: skip
+        "HF_HOME": str(home),
+        "HF_ENDPOINT": hub.url if hub else NOWHERE,
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "LLM_FT_BACKOFF": "0.01",
+        "LLM_FT_TOOLS": os.environ.get("LLM_FT_TOOLS", str(BUILD / "tools")),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "GIT_CONFIG_GLOBAL": "/dev/null",
+        "GIT_CONFIG_SYSTEM": "/dev/null",
+    }
 
 
 @pytest.fixture
@@ -159,9 +170,14 @@ def start_forge(small: Repository, base_model: Path, tmp_path: Path, request: py
             made = open_forge(stack, small, folder, runner_environment(base_model, hub))
             if trained:
                 made.github.add_run(
-                    "train.yml", "workflow_dispatch", "main", trained.sha, id=trained.run.id, status="completed",
+                    "train.yml",
+                    "workflow_dispatch",
+                    "main",
+                    trained.sha,
+                    id=trained.run.id,
+                    status="completed",
                     conclusion="success",
-                )  # fmt: skip
+                )
             forges.append(made)
             return made
 

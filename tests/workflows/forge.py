@@ -101,9 +101,14 @@ class Forge:
         config.mkdir(parents=True, exist_ok=True)
         environment = {"PATH": f"{BIN}:/usr/bin:/bin", "HOME": str(self.scratch), **self.server.gh_environment(config)}
         return subprocess.run(
-            ["gh", *arguments], env=environment, cwd=self.scratch, capture_output=True, text=True, check=False,
+            ["gh", *arguments],
+            env=environment,
+            cwd=self.scratch,
+            capture_output=True,
+            text=True,
+            check=False,
             stdin=subprocess.DEVNULL,
-        )  # fmt: skip
+        )
 
     def artifact(self, name: str) -> dict[str, bytes]:
         """Files of the newest artifact whose name begins with `name`."""
@@ -181,11 +186,18 @@ class Forge:
         secrets = self.release_secrets if record.workflow == "release.yml" else {}
         repository = repository_json(NAME, self.github)
         run = run_act(
-            tree, start.event.name, record.workflow, folder,
+            tree,
+            start.event.name,
+            record.workflow,
+            folder,
             payload={**start.payload, "repository": repository, "sender": {"login": "octocat"}},
-            inputs=start.inputs, secrets={"GITHUB_TOKEN": record.token, **secrets}, variables=self.variables,
-            environment=self._environment(start), labels=(HOSTED,) if record.fork else (HOSTED, GPU), timeout=900,
-        )  # fmt: skip
+            inputs=start.inputs,
+            secrets={"GITHUB_TOKEN": record.token, **secrets},
+            variables=self.variables,
+            environment=self._environment(start),
+            labels=(HOSTED,) if record.fork else (HOSTED, GPU),
+            timeout=900,
+        )
         run.id = record.id
         record.status, record.conclusion = "completed", "failure" if run.code else "success"
         self.runs.append(run)
@@ -194,11 +206,16 @@ class Forge:
     def _environment(self, start: _Start) -> dict[str, str]:
         record = start.record
         return {
-            **self.environment, "GITHUB_API_URL": self.server.url, "GITHUB_REPOSITORY": NAME,
-            "GITHUB_REF": start.ref, "SHA_REF": start.sha, "GITHUB_RUN_ID": str(record.id),
+            **self.environment,
+            "GITHUB_API_URL": self.server.url,
+            "GITHUB_REPOSITORY": NAME,
+            "GITHUB_REF": start.ref,
+            "SHA_REF": start.sha,
+            "GITHUB_RUN_ID": str(record.id),
             "GITHUB_RUN_ATTEMPT": str(record.attempt),
             "ACTIONS_ID_TOKEN_REQUEST_URL": f"{self.server.url}/_oidc/token?api-version=2.0",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN": record.token,
-            "HARNESS_ORIGIN": str(self.repository.path), "HARNESS_ARTIFACTS": str(self.github.artifacts),
+            "HARNESS_ORIGIN": str(self.repository.path),
+            "HARNESS_ARTIFACTS": str(self.github.artifacts),
             "HARNESS_REUSED": json.dumps({job: str(path) for job, path in self.kept.items()}),
-        }  # fmt: skip
+        }

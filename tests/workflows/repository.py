@@ -118,8 +118,11 @@ class Repository:
         self.git("update-index", "-z", "--index-info", data=line.encode("utf-8", "surrogateescape"), env=index)
 
     def exists(self, ref: str) -> bool:
-        found = subprocess.run(["git", "--git-dir", str(self.path), "rev-parse", "--verify", "--quiet", ref],
-                               capture_output=True, check=False)  # fmt: skip
+        found = subprocess.run(
+            ["git", "--git-dir", str(self.path), "rev-parse", "--verify", "--quiet", ref],
+            capture_output=True,
+            check=False,
+        )
         return found.returncode == 0
 
     def push(self, branch: str, sha: str) -> None:

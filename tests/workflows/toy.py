@@ -24,8 +24,10 @@ def workflow(jobs: str, on: str = "push", top: str = "permissions: {}") -> str:
 def toy_repository(folder: Path, files: dict[str, str]) -> Repository:
     """A repository with two commits, the second with `files`."""
     tree = folder / "tree"
-    for command in (["init", "-q", "-b", "main", str(tree)],
-                    ["-C", str(tree), "commit", "-q", "--allow-empty", "-m", "start"]):  # fmt: skip
+    for command in (
+        ["init", "-q", "-b", "main", str(tree)],
+        ["-C", str(tree), "commit", "-q", "--allow-empty", "-m", "start"],
+    ):
         subprocess.run(["git", *command], check=True)
     repository = Repository.from_tree(tree, folder / "first.git")
     repository.commit(files)

@@ -18,9 +18,17 @@ FLOATS = ("f32", "bf16", "f16")
 """What the converter writes; the others are quantised from the first of these that is there."""
 
 SIZES = {
-    "f32": 2.0, "f16": 1.0, "bf16": 1.0, "Q8_0": 0.54, "Q6_K": 0.42, "Q5_K_M": 0.37, "Q4_K_M": 0.32, "Q4_0": 0.3,
-    "Q3_K_M": 0.26, "Q2_K": 0.22,
-}  # fmt: skip
+    "f32": 2.0,
+    "f16": 1.0,
+    "bf16": 1.0,
+    "Q8_0": 0.54,
+    "Q6_K": 0.42,
+    "Q5_K_M": 0.37,
+    "Q4_K_M": 0.32,
+    "Q4_0": 0.3,
+    "Q3_K_M": 0.26,
+    "Q2_K": 0.22,
+}
 """Rough size of a file against the 16-bit model, for progress and disk space."""
 
 

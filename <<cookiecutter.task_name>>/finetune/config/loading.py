@@ -19,10 +19,17 @@ __all__ = ["Located", "build", "merge", "read_yaml"]
 Model = TypeVar("Model", bound=BaseModel)
 
 _WANTED = {
-    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "text",
-    "bool_type": "true or false", "tuple_type": "a list", "list_type": "a list", "model_type": "key: value pairs",
-    "model_attributes_type": "key: value pairs", "dict_type": "key: value pairs",
-}  # fmt: skip
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "string_type": "text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "list_type": "a list",
+    "model_type": "key: value pairs",
+    "model_attributes_type": "key: value pairs",
+    "dict_type": "key: value pairs",
+}
 _RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "finite_number")
 _WHY = {"trust_remote_code": ": code from a model repository is never run"}
 

@@ -79,9 +79,14 @@ def _kind(value: Schema) -> str:
     if "anyOf" in value:
         return " or ".join(_kind(one) for one in value["anyOf"])
     kind = {
-        "string": "text", "integer": "whole number", "number": "number", "boolean": "true or false", "null": "null",
-        "object": "key: value pairs", "array": "list",
-    }[value["type"]]  # fmt: skip
+        "string": "text",
+        "integer": "whole number",
+        "number": "number",
+        "boolean": "true or false",
+        "null": "null",
+        "object": "key: value pairs",
+        "array": "list",
+    }[value["type"]]
     if value["type"] == "array":
         entry, count = _kind(value["items"]), value.get("maxItems")
         kind = f"[{', '.join([entry] * count)}]" if count else f"list of {entry}"
@@ -92,9 +97,13 @@ def _kind(value: Schema) -> str:
 
 def _range(value: Schema) -> Iterator[str]:
     words = {
-        "minimum": "at least {}", "exclusiveMinimum": "above {}", "maximum": "at most {}",
-        "exclusiveMaximum": "below {}", "maxLength": "at most {} characters", "pattern": "`{}`",
-    }  # fmt: skip
+        "minimum": "at least {}",
+        "exclusiveMinimum": "above {}",
+        "maximum": "at most {}",
+        "exclusiveMaximum": "below {}",
+        "maxLength": "at most {} characters",
+        "pattern": "`{}`",
+    }
     for key, word in words.items():
         if key in value:
             yield word.format(value[key] if key == "pattern" else f"{value[key]:,.12g}")

@@ -156,9 +156,13 @@ def _one_flat_document(text: str, shown: str, problems: Problems) -> bool:
 
 
 def _add_entry(
-    result: dict[str, Any], key_node: yaml.Node, value_node: yaml.Node, parent: Key, located: Located,
+    result: dict[str, Any],
+    key_node: yaml.Node,
+    value_node: yaml.Node,
+    parent: Key,
+    located: Located,
     problems: Problems,
-) -> None:  # fmt: skip
+) -> None:
     """Put one key of a mapping into `result`, or say what is wrong with it."""
     line = key_node.start_mark.line + 1
     above = dotted(parent) or None

@@ -142,8 +142,9 @@ class Hub(Section):
         repos = {"adapter": self.adapter, "gguf": self.gguf, "merged": self.merged}
         found = [
             wrong("E230", f"{repo[:120]!r} is not a Hub repository id", "use namespace/name", kind)
-            for kind, repo in repos.items() if not is_hub_id(repo)
-        ]  # fmt: skip
+            for kind, repo in repos.items()
+            if not is_hub_id(repo)
+        ]
         if not is_hub_name(self.namespace):
             message = f"{self.namespace[:120]!r} is not a Hub namespace"
             found.append(wrong("E230", message, "write your user or organisation name", "namespace"))
@@ -216,9 +217,11 @@ class TaskDefinition(Section):
             found.append(wrong("E228", message, "write none", "data.balance"))
         fields: dict[str, str] = {}
         for role, field in (
-            ("input.field", self.input.field), ("output.field", self.output.field),
-            ("data.id_field", self.data.id_field), ("data.group_field", self.data.group_field),
-        ):  # fmt: skip
+            ("input.field", self.input.field),
+            ("output.field", self.output.field),
+            ("data.id_field", self.data.id_field),
+            ("data.group_field", self.data.group_field),
+        ):
             if field in fields:
                 message = f"{field!r} is the field of {fields[field]} already"
                 found.append(wrong("E219", message, "give every role its own field", role))

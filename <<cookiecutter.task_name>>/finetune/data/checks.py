@@ -42,9 +42,12 @@ class Checks:
         """Report every problem that is not a single row's."""
         if not self._survey.system_prompt_is_clean:
             self._problems.add(
-                "task_definition.yaml", "E130", "the system prompt, its labels included, holds a control token of the "
-                "base model", "remove or rewrite it", key="system_prompt",
-            )  # fmt: skip
+                "task_definition.yaml",
+                "E130",
+                "the system prompt, its labels included, holds a control token of the base model",
+                "remove or rewrite it",
+                key="system_prompt",
+            )
         project = self._survey.project
         if (fault := committed_fault(project)) and not project.smoke:  # smoke runs train another model
             place = project.paths.relative(project.paths.tokenizer)
@@ -71,10 +74,11 @@ class Checks:
         if counts.over:
             rows = "row has" if counts.over == 1 else "rows have"
             self._whole(
-                "E138", f"{counts.over} {rows} more tokens than max_length ({lengths['limit']}), the longest "
+                "E138",
+                f"{counts.over} {rows} more tokens than max_length ({lengths['limit']}), the longest "
                 f"{counts.longest}; chat template and system prompt alone have {lengths['template']}",
                 f"set max_length to {counts.longest} or more in configs/training_config.yaml, or shorten the rows",
-            )  # fmt: skip
+            )
 
     def _check_twin(self, row: int, first: int, same_answer: bool) -> None:
         place = ":".join(map(str, self._survey.place(first)))

@@ -28,11 +28,50 @@ _COMMON = re.compile(
     "[^\x00-\x7f\u2010-\u2027\u3000-\u3004\u3008-\u303f\u4e00-\u9fff\uff01-\uff20\uff3b-\uff40\uff5b-\uff64]"
 )
 _BY_LANGUAGE = {"zh": "Han", "yue": "Han", "ja": "Kana", "ko": "Hangul"}
-_LATIN_LANGUAGES = frozenset({
-    "af", "ca", "cs", "cy", "da", "de", "en", "es", "et", "eu", "fi", "fil", "fr", "ga", "gl", "hr", "hu", "id", "is",
-    "it", "lt", "lv", "ms", "mt", "nb", "nl", "nn", "no", "pl", "pt", "ro", "sk", "sl", "sq", "sv", "sw", "tl", "tr",
-    "vi", "zu",
-})  # fmt: skip
+_LATIN_LANGUAGES = frozenset(
+    {
+        "af",
+        "ca",
+        "cs",
+        "cy",
+        "da",
+        "de",
+        "en",
+        "es",
+        "et",
+        "eu",
+        "fi",
+        "fil",
+        "fr",
+        "ga",
+        "gl",
+        "hr",
+        "hu",
+        "id",
+        "is",
+        "it",
+        "lt",
+        "lv",
+        "ms",
+        "mt",
+        "nb",
+        "nl",
+        "nn",
+        "no",
+        "pl",
+        "pt",
+        "ro",
+        "sk",
+        "sl",
+        "sq",
+        "sv",
+        "sw",
+        "tl",
+        "tr",
+        "vi",
+        "zu",
+    }
+)
 _BY_SUBTAG = {"hans": "Han", "hant": "Han", "hani": "Han", "jpan": "Kana", "kore": "Hangul", "latn": "Latin"}
 _TRADITIONAL_REGIONS = ("tw", "hk", "mo")
 
@@ -97,15 +136,23 @@ class Languages(msgspec.Struct):
         found = []
         script = script_of(declared)
         if script and self.scripts[script] < SCRIPT_SHARE * self.rows:
-            found.append((
-                "W153", f"{self.scripts[script]} of {self.rows} rows are written in {script}, which the declared "
-                f"language {declared} is", "correct language in task_definition.yaml, or look at the other rows",
-            ))  # fmt: skip
+            found.append(
+                (
+                    "W153",
+                    f"{self.scripts[script]} of {self.rows} rows are written in {script}, which the declared "
+                    f"language {declared} is",
+                    "correct language in task_definition.yaml, or look at the other rows",
+                )
+            )
         if is_traditional(declared) and self.simplified > SIMPLIFIED_SHARE * self.rows:
-            found.append((
-                "W154", f"{self.simplified} of {self.rows} rows hold characters of Simplified Chinese, the declared "
-                f"language is {declared}", "convert them (OpenCC s2twp), or correct language",
-            ))  # fmt: skip
+            found.append(
+                (
+                    "W154",
+                    f"{self.simplified} of {self.rows} rows hold characters of Simplified Chinese, the declared "
+                    f"language is {declared}",
+                    "convert them (OpenCC s2twp), or correct language",
+                )
+            )
         return found
 
 

@@ -81,9 +81,12 @@ def _report(files: Mapping[str, Path], groups: Mapping[str, str], problems: Prob
                 other = owner.get(key, split) if split == "train" else owner.setdefault(key, split)
                 if other != split:
                     problems.add(
-                        f"{split}.jsonl", "E133", f"the {what} of row {row.id} also lies in {other}.jsonl",
-                        "give rows with the same input the same group", line=number,
-                    )  # fmt: skip
+                        f"{split}.jsonl",
+                        "E133",
+                        f"the {what} of row {row.id} also lies in {other}.jsonl",
+                        "give rows with the same input the same group",
+                        line=number,
+                    )
 
 
 def _rows(file: Path) -> Iterator[tuple[int, ChatRecord]]:

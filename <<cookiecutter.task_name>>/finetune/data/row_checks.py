@@ -135,8 +135,11 @@ class RowChecks:
         if self.lengths:
             lengths = {"status": "done", "limit": self.lengths.limit, "template": self.lengths.template}
         return {
-            "control_tokens": tokens, "template_proof": proof, "token_lengths": lengths, "personal_data": personal,
-        }  # fmt: skip
+            "control_tokens": tokens,
+            "template_proof": proof,
+            "token_lengths": lengths,
+            "personal_data": personal,
+        }
 
     def _texts(self, row: Row) -> list[tuple[str, str]]:
         """(field, text) of everything a person wrote; a label is one of the task's own."""

@@ -31,9 +31,11 @@ STEP = "02_convert_format"
 DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.merged", "hub.private")
 """Keys that are always said when they are left to their defaults."""
 _MADE_FROM = {
-    "raw": "data/raw", "task": "task_definition.yaml", "splits": "splits in configs/benchmark_config.yaml",
+    "raw": "data/raw",
+    "task": "task_definition.yaml",
+    "splits": "splits in configs/benchmark_config.yaml",
     "format": "this version of the code",
-}  # fmt: skip
+}
 
 
 @dataclass

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup, escape
 
-from finetune.evaluation.report_schema import Training
+from finetune.evaluation.report_parts import Training
 from finetune.svg import axis, fit, svg, text_width
 
 LARGEST_MATRIX = 30

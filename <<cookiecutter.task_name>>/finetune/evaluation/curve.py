@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from finetune.evaluation.report_schema import Finding, Training
+from finetune.evaluation.report_parts import Finding, Training
 from finetune.training.diagnosis import diagnose
 
 POINTS = 200

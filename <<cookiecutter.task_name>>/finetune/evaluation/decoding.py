@@ -159,10 +159,18 @@ def _decode_batch(
         else:
             cache = DynamicCache(config=model.config)
         for _ in range(max_new_tokens):
-            logits = model(
-                input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache,
-                use_cache=True, logits_to_keep=1,
-            ).logits[:, -1].float()  # fmt: skip
+            logits = (
+                model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                )
+                .logits[:, -1]
+                .float()
+            )
             best, token_ids = logits.max(-1)
             chances = (best - logits.logsumexp(-1)).tolist()
             going = []

@@ -88,10 +88,15 @@ def _groups(
     rows = []
     for group, values in members.items():
         errors = sum(value < ERROR_BELOW[task.task_type] for value in values)
-        rows.append({
-            "group": group, "rows": len(values), "errors": errors, "error_rate": errors / len(values),
-            "mean_score": sum(values) / len(values),
-        })  # fmt: skip
+        rows.append(
+            {
+                "group": group,
+                "rows": len(values),
+                "errors": errors,
+                "error_rate": errors / len(values),
+                "mean_score": sum(values) / len(values),
+            }
+        )
     return sorted(rows, key=lambda row: (-row["error_rate"], row["group"]))
 
 

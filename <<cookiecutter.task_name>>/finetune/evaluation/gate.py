@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 
 from finetune.config.project import Project
-from finetune.evaluation.report_schema import ArtefactRow, Difference, GateRow
+from finetune.evaluation.report_parts import Difference, GateRow
+from finetune.evaluation.report_schema import ArtefactRow
 
 PASSED, FAILED, LIMITED = "passed", "failed", "limited run, not comparable"
 

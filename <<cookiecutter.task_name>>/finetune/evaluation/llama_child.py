@@ -64,9 +64,13 @@ class LlamaChild:
         home = tempfile.TemporaryDirectory(prefix="finetune-")
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115  closed by _finish
         self._process = subprocess.Popen(
-            [sys.executable, "-B", "-m", _WORKER, str(os.getpid())], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self._log, env=clean_environment(home.name, import_paths()), cwd=home.name,
-        )  # fmt: skip
+            [sys.executable, "-B", "-m", _WORKER, str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=clean_environment(home.name, import_paths()),
+            cwd=home.name,
+        )
         self._watch = Watch(self._process)
         self._finish = weakref.finalize(self, _finish, self._process, self._watch, self._log, home)
 

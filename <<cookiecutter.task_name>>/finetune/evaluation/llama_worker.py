@@ -50,9 +50,14 @@ class Runner:
             _switch_off_extra_buffers()
         self._alive = alive
         self._llama = Llama(
-            path, n_ctx=context, n_gpu_layers=-1, n_threads=threads, n_threads_batch=threads, logits_all=False,
+            path,
+            n_ctx=context,
+            n_gpu_layers=-1,
+            n_threads=threads,
+            n_threads_batch=threads,
+            logits_all=False,
             verbose=True,
-        )  # fmt: skip
+        )
         # What llama.cpp says while loading explains a failure to load, and nothing that comes later.
         self._llama.verbose = False
         set_verbose(False)

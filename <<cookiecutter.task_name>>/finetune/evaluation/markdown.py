@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from finetune.evaluation.gate import LIMITED, PASSED
-from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport, GateRow
+from finetune.evaluation.report_parts import GateRow
+from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport
 from finetune.markdown import CHARACTERS, fenced, folded, one_line, plain, table
 
 CLASSES = 60
@@ -62,11 +63,14 @@ def judged_rows(report: EvaluationReport) -> list[GateRow | ArtefactRow]:
 def _gates(report: EvaluationReport) -> list[str]:
     rows = (
         (
-            "✅" if row.passed else "❌", plain(row.name), number(row.value), number(row.threshold),
+            "✅" if row.passed else "❌",
+            plain(row.name),
+            number(row.value),
+            number(row.threshold),
             plain(row.note),
         )
         for row in report.gates
-    )  # fmt: skip
+    )
     return ["### Gate", "", *table(("", "condition", "value", "at least", "note"), rows)]
 
 
@@ -75,12 +79,16 @@ def _artefacts(report: EvaluationReport) -> list[str]:
         return []
     rows = (
         (
-            "open" if row.is_open else "✅" if row.passed else "❌", plain(row.name),
-            number(row.value), signed(row.difference), number(row.tolerance),
-            size(row.bytes), number(row.tokens_per_s, 1),
+            "open" if row.is_open else "✅" if row.passed else "❌",
+            plain(row.name),
+            number(row.value),
+            signed(row.difference),
+            number(row.tolerance),
+            size(row.bytes),
+            number(row.tokens_per_s, 1),
         )
         for row in report.artefacts
-    )  # fmt: skip
+    )
     heads = ("", "artefact", report.primary.metric, "against adapter", "tolerance", "size", "tokens/s")
     notes = [line for note in runtime_notes(report.artefacts) for line in ("", plain(note))]
     return ["### Artefacts", "", *table(heads, rows), *notes]
@@ -133,11 +141,15 @@ def _classes(report: EvaluationReport) -> list[str]:
         return []
     rows = (
         (
-            plain(row.name), number(row.f1), number(row.zero_shot_f1), number(row.precision),
-            number(row.recall), str(row.support),
+            plain(row.name),
+            number(row.f1),
+            number(row.zero_shot_f1),
+            number(row.precision),
+            number(row.recall),
+            str(row.support),
         )
         for row in classes[:CLASSES]
-    )  # fmt: skip
+    )
     more = [] if len(classes) <= CLASSES else ["", f"… and {len(classes) - CLASSES} better ones."]
     heads = ("class", "F1", "zero-shot F1", "precision", "recall", "support")
     return _folded(f"Per class, weakest first ({len(classes)})", [*table(heads, rows), *more])
@@ -167,11 +179,14 @@ def _provenance(report: EvaluationReport) -> list[str]:
     origin, data = report.provenance, report.data
     base = origin.base
     facts = [
-        f"base {base.id} at {base.revision}", f"adapter {origin.adapter[:16]}",
+        f"base {base.id} at {base.revision}",
+        f"adapter {origin.adapter[:16]}",
         f"test set {data.test_sha256[:16]} ({data.rows} rows)",
-        f"benchmark version {report.task.benchmark_version}", f"commit {origin.environment.git_commit}",
-        f"created {origin.created}", *filter(None, [origin.machinery]),
-    ]  # fmt: skip
+        f"benchmark version {report.task.benchmark_version}",
+        f"commit {origin.environment.git_commit}",
+        f"created {origin.created}",
+        *filter(None, [origin.machinery]),
+    ]
     return ["<sub>" + "; ".join(map(plain, facts)) + "</sub>"]
 
 

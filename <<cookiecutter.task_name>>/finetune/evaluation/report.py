@@ -20,7 +20,8 @@ from finetune.evaluation.gate import gate, verdict
 from finetune.evaluation.markdown import render_markdown
 from finetune.evaluation.metrics import Scores
 from finetune.evaluation.predictions import ArtefactScore
-from finetune.evaluation.report_schema import Difference, EvaluationReport
+from finetune.evaluation.report_parts import Difference
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evaluation.statistics import confidence_interval, paired_difference
 from finetune.provenance import MANIFEST, digest, environment, read_manifest, sha256, write_text
 
@@ -50,9 +51,13 @@ def build_report(
         difference = paired_difference(scores.statistics[primary], zero_shot.scores.statistics[primary], settings)
     manifest = read_manifest(project.paths.adapter / MANIFEST) or {"facts": {}}
     rows, judged = gate(
-        project, tuned.metrics, interval=intervals[primary], difference=difference,
-        trained_on_this_data=_trained_on_this_data(project, manifest["facts"]), limited=limited,
-    )  # fmt: skip
+        project,
+        tuned.metrics,
+        interval=intervals[primary],
+        difference=difference,
+        trained_on_this_data=_trained_on_this_data(project, manifest["facts"]),
+        limited=limited,
+    )
     report = _validated({
         "report_version": REPORT_VERSION,
         "task": {
@@ -147,9 +152,12 @@ def _baselines(
     found: dict[str, Any] = {}
     if zero_shot:
         found["zero_shot"] = {
-            "value": zero_shot.metrics[primary], "metrics": dict(zero_shot.metrics), "difference": difference,
-            "unparseable": zero_shot.scores.unparseable, "unfinished": zero_shot.scores.unfinished,
-        }  # fmt: skip
+            "value": zero_shot.metrics[primary],
+            "metrics": dict(zero_shot.metrics),
+            "difference": difference,
+            "unparseable": zero_shot.scores.unparseable,
+            "unfinished": zero_shot.scores.unfinished,
+        }
     if majority:
         answer, scores = majority
         found["majority"] = {"value": scores.metrics[primary], "metrics": dict(scores.metrics), "answer": answer}

@@ -69,11 +69,17 @@ def _show(project: Project, report: EvaluationReport) -> None:
     table(
         f"Evaluation over {report.outputs.rows} test rows",
         ("metric", "zero-shot", "tuned", "interval", "threshold", "verdict"),
-        [(
-            primary.metric, f"{before.value:.3f}" if before else "–", f"{primary.value:.3f}",
-            f"{low:.3f} to {high:.3f}", f"{primary.threshold:.3f}", report.verdict,
-        )],
-    )  # fmt: skip
+        [
+            (
+                primary.metric,
+                f"{before.value:.3f}" if before else "–",
+                f"{primary.value:.3f}",
+                f"{low:.3f} to {high:.3f}",
+                f"{primary.threshold:.3f}",
+                report.verdict,
+            )
+        ],
+    )
     for row in report.gates:
         if not row.passed or row.note:
             say(f"  {'✓' if row.passed else '✗'} {row.name}" + (f": {row.note}" if row.note else ""))

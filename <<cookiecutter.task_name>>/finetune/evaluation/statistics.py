@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from finetune.config.benchmark import Bootstrap
 from finetune.evaluation.metrics import RowStatistics
-from finetune.evaluation.report_schema import Difference
+from finetune.evaluation.report_parts import Difference
 
 if TYPE_CHECKING:
     import numpy as np

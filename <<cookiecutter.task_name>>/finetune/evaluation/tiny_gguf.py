@@ -12,9 +12,16 @@ from typing import Any
 
 EMBEDDING, FEED_FORWARD, HEADS, VOCABULARY, CONTEXT = 256, 512, 4, 512, 128
 _TYPES = {
-    "token_embd": "Q8_0", "output": "Q8_0", "blk.0.attn_q": "Q4_0", "blk.0.attn_k": "Q4_1", "blk.0.attn_v": "Q6_K",
-    "blk.0.attn_output": "F16", "blk.0.ffn_gate": "Q4_K", "blk.0.ffn_up": "Q8_0", "blk.0.ffn_down": "Q6_K",
-}  # fmt: skip
+    "token_embd": "Q8_0",
+    "output": "Q8_0",
+    "blk.0.attn_q": "Q4_0",
+    "blk.0.attn_k": "Q4_1",
+    "blk.0.attn_v": "Q6_K",
+    "blk.0.attn_output": "F16",
+    "blk.0.ffn_gate": "Q4_K",
+    "blk.0.ffn_up": "Q8_0",
+    "blk.0.ffn_down": "Q6_K",
+}
 _SHAPES = {
     "token_embd": (VOCABULARY, EMBEDDING), "output": (VOCABULARY, EMBEDDING),
     "blk.0.ffn_gate": (FEED_FORWARD, EMBEDDING), "blk.0.ffn_up": (FEED_FORWARD, EMBEDDING),

@@ -19,8 +19,20 @@ from finetune.evidence.registry import evidence
 FILES = {"E101", "E102", "E104", "E105", "E106", "E140", "E143", "E144", "E145", "E146", "E147", "E148"}
 JSON = {"E107", "E108", "E109", "E110", "E111", "E112", "E113", "E114", "E115"}
 FIELDS = {
-    "E116", "E117", "E119", "E120", "E121", "E122", "E123", "E124", "E130", "E138", "E141", "E150", "E156",
-}  # fmt: skip
+    "E116",
+    "E117",
+    "E119",
+    "E120",
+    "E121",
+    "E122",
+    "E123",
+    "E124",
+    "E130",
+    "E138",
+    "E141",
+    "E150",
+    "E156",
+}
 LABELS = {"E135", "E151"}
 LEVELS = (("3.2", FILES), ("3.5", JSON), ("3.6", FIELDS), ("3.7", LABELS))
 """Rows refused at one level are not looked at by the next."""

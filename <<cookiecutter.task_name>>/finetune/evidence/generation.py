@@ -18,9 +18,18 @@ RENDERED = ("README.md", "pyproject.toml", "LICENSE", "task_definition.yaml", "c
 """Files the generator fills in from the answers."""
 _MARK = "<" * 2 + " cookiecutter."
 HEAVY = (
-    "torch", "transformers", "peft", "trl", "datasets", "accelerate", "bitsandbytes", "sklearn", "llama_cpp",
-    "gguf", "huggingface_hub",
-)  # fmt: skip
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "datasets",
+    "accelerate",
+    "bitsandbytes",
+    "sklearn",
+    "llama_cpp",
+    "gguf",
+    "huggingface_hub",
+)
 """Packages of the extras; a script's --help must do without them."""
 HELP_SECONDS = 120
 # A None in sys.modules makes `import torch` fail as on a machine without it.
@@ -119,9 +128,13 @@ def scripts_run(facts: Facts) -> Finding:
         return not_yet("no scripts/*.py")
     try:
         run = subprocess.run(
-            [sys.executable, "-c", _HELP, *map(str, scripts)], cwd=facts.root, capture_output=True, text=True,
-            timeout=HELP_SECONDS, env={**os.environ, "PYTHONPATH": str(facts.root), "PYTHONIOENCODING": "utf-8"},
-        )  # fmt: skip
+            [sys.executable, "-c", _HELP, *map(str, scripts)],
+            cwd=facts.root,
+            capture_output=True,
+            text=True,
+            timeout=HELP_SECONDS,
+            env={**os.environ, "PYTHONPATH": str(facts.root), "PYTHONIOENCODING": "utf-8"},
+        )
     except subprocess.TimeoutExpired:
         return failed(f"scripts/*.py --help did not end within {HELP_SECONDS} s")
     broken = run.stdout.split("\n")[0].strip()

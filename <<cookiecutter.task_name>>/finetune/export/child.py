@@ -37,9 +37,13 @@ def run_python(arguments: Sequence[str], *, label: str, file: str, pythonpath: s
     limit = patience(expected)
     with tempfile.TemporaryDirectory(prefix="finetune-") as home, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-B", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-            env=clean_environment(home, pythonpath), cwd=home,
-        )  # fmt: skip
+            [sys.executable, "-B", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=clean_environment(home, pythonpath),
+            cwd=home,
+        )
         silent = False
         try:
             for _ in progress(_percents(process, log, grows, expected, limit), label, total=100):

@@ -156,12 +156,21 @@ def _convert(project: Project, source: _Source, name: str, target: Path, *, reco
     temporary = _temporary(target)
     run_python(
         [
-            str(converter.script), str(source.folder), "--outfile", str(temporary), "--outtype", name,
-            "--model-name", project.task.task_name,
+            str(converter.script),
+            str(source.folder),
+            "--outfile",
+            str(temporary),
+            "--outtype",
+            name,
+            "--model-name",
+            project.task.task_name,
         ],
-        label=f"converting to {name}", file=target.name, pythonpath=str(converter.library), grows=temporary,
+        label=f"converting to {name}",
+        file=target.name,
+        pythonpath=str(converter.library),
+        grows=temporary,
         expected=int(SIZES[name] * source.size),
-    )  # fmt: skip
+    )
     _accept(project, source, name, temporary, target, record)
 
 
@@ -171,9 +180,12 @@ def _quantise(project: Project, source: _Source, name: str, start: Path) -> None
     threads = limit().count
     run_python(
         ["-m", "finetune.export.quantise", str(start.resolve()), str(temporary), name, str(threads), str(os.getpid())],
-        label=f"quantising to {name}", file=target.name, pythonpath=import_paths(), grows=temporary,
+        label=f"quantising to {name}",
+        file=target.name,
+        pythonpath=import_paths(),
+        grows=temporary,
         expected=int(SIZES[name] * source.size),
-    )  # fmt: skip
+    )
     _accept(project, source, name, temporary, target, name)
 
 
@@ -190,9 +202,12 @@ def _accept(project: Project, source: _Source, name: str, temporary: Path, targe
         raise
     os.replace(temporary, target)
     provenance.write_manifest(
-        _records(project) / f"{record}.json", step=f"gguf {record}", inputs=_made_from(source, record),
-        outputs=[target], facts={},
-    )  # fmt: skip
+        _records(project) / f"{record}.json",
+        step=f"gguf {record}",
+        inputs=_made_from(source, record),
+        outputs=[target],
+        facts={},
+    )
 
 
 def _write_ollama(project: Project, source: _Source) -> list[Path]:

@@ -15,10 +15,14 @@ from finetune.export.merge import merge_inputs
 from finetune.export.safety import refuse_code
 
 _CHANGED = {
-    "adapter": "the adapter", "base": "the base model", "max_new_tokens": "output.max_new_tokens",
-    "merged": "the merged model", "runtime": "llama-cpp-python", "quantisations": "the list of quantisations",
+    "adapter": "the adapter",
+    "base": "the base model",
+    "max_new_tokens": "output.max_new_tokens",
+    "merged": "the merged model",
+    "runtime": "llama-cpp-python",
+    "quantisations": "the list of quantisations",
     "served": "the system prompt, the template or the limits of answer and context",
-}  # fmt: skip
+}
 
 
 def require_merged(project: Project) -> dict[str, Any]:

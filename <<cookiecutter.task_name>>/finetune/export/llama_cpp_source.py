@@ -92,9 +92,12 @@ def install(tools: Path) -> Path:
         unpack(archive, unpacked)
         outputs = sorted(path for path in unpacked.rglob("*") if path.is_file())
         provenance.write_manifest(
-            unpacked / provenance.MANIFEST, step="llama.cpp sources", inputs={"sdist": provenance.sha256(archive)},
-            outputs=outputs, facts={"version": version},
-        )  # fmt: skip
+            unpacked / provenance.MANIFEST,
+            step="llama.cpp sources",
+            inputs={"sdist": provenance.sha256(archive)},
+            outputs=outputs,
+            facts={"version": version},
+        )
         if folder.exists():
             shutil.rmtree(folder)
         try:
@@ -109,17 +112,33 @@ def _download(version: str, folder: Path) -> Path:
     """The source distribution, through pip with its own configuration; pip also asks its build backend for metadata."""
     say(f"  downloading the sources of {PACKAGE} {version} …")
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
-        "--no-binary", PACKAGE, "--dest", str(folder), f"{PACKAGE}=={version}",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--no-deps",
+        "--no-binary",
+        PACKAGE,
+        "--dest",
+        str(folder),
+        f"{PACKAGE}=={version}",
+    ]
     # Proxy, index and certificate settings stay; what looks like a secret does not (an index URL is pip's own affair).
     environment = {name: value for name, value in os.environ.items() if not _SECRET.search(name)}
     fix = "connect to the package index once, or set LLAMA_CPP_DIR to a checkout of llama.cpp"
     try:
         done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", env=environment,
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=environment,
             timeout=_DOWNLOAD_SECONDS,
-        )  # fmt: skip
+        )
     except subprocess.TimeoutExpired:
         raise StorageFault(f"pip did not get {PACKAGE} {version} in time", fix, "E522") from None
     archives = list(folder.glob("*.tar.gz"))

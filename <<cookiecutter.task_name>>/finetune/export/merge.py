@@ -23,10 +23,19 @@ if TYPE_CHECKING:
     from finetune.training.base_model import BaseModel
 
 TOKENIZER_FILES = (
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.jinja",
-    "chat_template.json", "vocab.json", "vocab.txt", "merges.txt", "tokenizer.model", "spiece.model",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
     "sentencepiece.bpe.model",
-)  # fmt: skip
+)
 SHARD = "5GB"
 
 
@@ -120,9 +129,10 @@ def _refuse_not_finite(model: torch.nn.Module) -> None:
 
     weights = list(model.state_dict().items())
     bad = [
-        name for name, weight in progress(weights, "checking weights")
+        name
+        for name, weight in progress(weights, "checking weights")
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all())
-    ]  # fmt: skip
+    ]
     if bad:
         raise ModelFault(
             f"{len(bad)} of {len(weights)} merged weights are not finite, first {bad[0]}",

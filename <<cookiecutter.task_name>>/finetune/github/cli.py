@@ -52,10 +52,12 @@ def data_summary(base: Annotated[Path, typer.Option(help="a checkout of what the
 
 @app.command()
 def comment_data(
-    dataset: Annotated[Path, typer.Option(help="the downloaded artifact")], sha: Sha, pr: PullRequest,
+    dataset: Annotated[Path, typer.Option(help="the downloaded artifact")],
+    sha: Sha,
+    pr: PullRequest,
     training: Annotated[str, typer.Option(envvar="TRAINING", help="what request-training did")] = "",
     number: Annotated[str, typer.Option("--run", envvar="RUN", help="the training run's id")] = "",
-) -> None:  # fmt: skip
+) -> None:
     """Update the data report comment of the pull request."""
     from finetune.github.data_pr.command import comment_data as step
 
@@ -80,9 +82,11 @@ def resolve(sha: Sha, pr: PullRequest = "") -> None:
 
 @app.command()
 def freeze(
-    sha: Sha, source: Annotated[str, typer.Option(envvar="SOURCE", help="repository or fork")], pr: PullRequest = "",
+    sha: Sha,
+    source: Annotated[str, typer.Option(envvar="SOURCE", help="repository or fork")],
+    pr: PullRequest = "",
     gated: Annotated[str, typer.Option(envvar="GATED_BASE", help="how a gated base model reaches the GPU")] = "",
-) -> None:  # fmt: skip
+) -> None:
     """Copy the input into build/input with a manifest of every byte."""
     from finetune.github.train.freezing import freeze as step
 
@@ -107,10 +111,13 @@ def pack(fingerprint: Fingerprint, work: Annotated[Path, typer.Option("--from", 
 
 @app.command()
 def report(
-    sha: Sha, fingerprint: Fingerprint, digest: Digest, pr: PullRequest = "",
+    sha: Sha,
+    fingerprint: Fingerprint,
+    digest: Digest,
+    pr: PullRequest = "",
     reuse: Annotated[str, typer.Option(envvar="REUSE", help="id of the run whose adapter is reused, or 0")] = "0",
     result: Annotated[str, typer.Option(envvar="RESULT", help="result of the train job")] = "",
-) -> None:  # fmt: skip
+) -> None:
     """Judge by main's thresholds, comment on the pull request, set the status."""
     from finetune.github.train.evaluation_comment import report as step
 

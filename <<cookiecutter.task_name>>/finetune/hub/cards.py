@@ -31,17 +31,49 @@ _TASK_TYPE = {
     "generation": ("text-generation", "Text Generation"),
 }
 _METRIC_TYPE = {
-    "macro_f1": "f1", "entity_f1": "f1", "token_f1": "f1", "entity_precision": "precision", "entity_recall": "recall",
+    "macro_f1": "f1",
+    "entity_f1": "f1",
+    "token_f1": "f1",
+    "entity_precision": "precision",
+    "entity_recall": "recall",
     "rouge_l": "rouge",
-}  # fmt: skip
+}
 """The Hub's name of a metric where it is not ours."""
 
-_HUB_LICENSES = frozenset({
-    "apache-2.0", "mit", "bsd-2-clause", "bsd-3-clause", "cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0",
-    "cc-by-nc-sa-4.0", "cc-by-nc-nd-4.0", "cc-by-nd-4.0", "gpl-2.0", "gpl-3.0", "lgpl-3.0", "agpl-3.0", "mpl-2.0",
-    "isc", "unlicense", "wtfpl", "artistic-2.0", "epl-2.0", "openrail", "gemma", "llama2", "llama3", "llama3.1",
-    "llama3.2", "llama3.3", "unknown", "other",
-})  # fmt: skip
+_HUB_LICENSES = frozenset(
+    {
+        "apache-2.0",
+        "mit",
+        "bsd-2-clause",
+        "bsd-3-clause",
+        "cc0-1.0",
+        "cc-by-4.0",
+        "cc-by-sa-4.0",
+        "cc-by-nc-4.0",
+        "cc-by-nc-sa-4.0",
+        "cc-by-nc-nd-4.0",
+        "cc-by-nd-4.0",
+        "gpl-2.0",
+        "gpl-3.0",
+        "lgpl-3.0",
+        "agpl-3.0",
+        "mpl-2.0",
+        "isc",
+        "unlicense",
+        "wtfpl",
+        "artistic-2.0",
+        "epl-2.0",
+        "openrail",
+        "gemma",
+        "llama2",
+        "llama3",
+        "llama3.1",
+        "llama3.2",
+        "llama3.3",
+        "unknown",
+        "other",
+    }
+)
 """Licences the Hub has a name for, which is SPDX in lower case; any other is "other" with its name beside it."""
 
 
@@ -57,9 +89,13 @@ def render_card(
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), undefined=StrictUndefined, autoescape=False, trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(_TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters.update(FILTERS)
     context = _context(project, kind, tag, report, measured, files)
     return environment.get_template(f"{kind}.md.j2").render(context)

@@ -39,9 +39,11 @@ def find_credentials() -> Credentials:
     token = get_token()
     if not token:
         raise FinetuneError(
-            "no Hugging Face token", "set HF_TOKEN or run `hf auth login`; in GitHub Actions give the job "
-            "`id-token: write` for Trusted Publishing", "E809",
-        )  # fmt: skip
+            "no Hugging Face token",
+            "set HF_TOKEN or run `hf auth login`; in GitHub Actions give the job "
+            "`id-token: write` for Trusted Publishing",
+            "E809",
+        )
     return StaticToken(token)
 
 
@@ -78,8 +80,9 @@ class StaticToken:
         if foreign:
             raise FinetuneError(
                 f"{who.get('name')} may not write to {', '.join(foreign)}",
-                "correct hub.namespace in task_definition.yaml, or use a token of a member with write access", "E811",
-            )  # fmt: skip
+                "correct hub.namespace in task_definition.yaml, or use a token of a member with write access",
+                "E811",
+            )
         return str(who.get("name"))
 
 

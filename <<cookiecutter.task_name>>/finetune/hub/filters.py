@@ -35,6 +35,12 @@ def size(value: object) -> str:
 
 
 FILTERS = {
-    "text": text, "code": partial(code, bar="|"), "cell": partial(code, bar="\\|"), "fence": fence,
-    "number": number, "signed": signed, "size": size, "python": repr,
-}  # fmt: skip
+    "text": text,
+    "code": partial(code, bar="|"),
+    "cell": partial(code, bar="\\|"),
+    "fence": fence,
+    "number": number,
+    "signed": signed,
+    "size": size,
+    "python": repr,
+}

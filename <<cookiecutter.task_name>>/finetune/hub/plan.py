@@ -76,10 +76,15 @@ class ReleasePlan:
             "digest": self.digest,
             "repositories": [
                 {
-                    "kind": planned.kind, "repo": planned.repo, "message": planned.message, "bytes": planned.bytes,
+                    "kind": planned.kind,
+                    "repo": planned.repo,
+                    "message": planned.message,
+                    "bytes": planned.bytes,
                     "files": [
                         {
-                            "path": file.path, "source": project.paths.relative(file.source), "bytes": file.bytes,
+                            "path": file.path,
+                            "source": project.paths.relative(file.source),
+                            "bytes": file.bytes,
                             "sha256": file.sha256,
                         }
                         for file in planned.files
@@ -87,7 +92,7 @@ class ReleasePlan:
                 }
                 for planned in self.repositories
             ],
-        }  # fmt: skip
+        }
 
 
 def resolve_version(project: Project, asked: str | None, dry_run: bool) -> str:

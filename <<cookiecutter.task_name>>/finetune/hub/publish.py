@@ -74,11 +74,12 @@ def _check_namespace(project: Project, dry_run: bool, problems: Problems) -> Non
     hub = project.task.hub
     if PLACEHOLDER in (hub.namespace, *(repo.split("/")[0] for repo in (hub.adapter, hub.gguf, hub.merged))):
         problems.add(
-            project.paths.relative(project.paths.task_definition), "W331" if dry_run else "E331",
+            project.paths.relative(project.paths.task_definition),
+            "W331" if dry_run else "E331",
             f"the models would go to {PLACEHOLDER}, which is a placeholder",
             "write your Hugging Face user or organisation into hub: namespace, adapter, gguf and merged",
             key="hub.namespace",
-        )  # fmt: skip
+        )
 
 
 def _write_cards(
@@ -119,13 +120,16 @@ def _upload(project: Project, plan: ReleasePlan) -> dict[str, Any]:
         "endpoint": _endpoint(),
         "repositories": [
             {
-                "kind": planned.kind, "repo": planned.repo, "commit": commits[planned.repo], "tag": planned.tag,
+                "kind": planned.kind,
+                "repo": planned.repo,
+                "commit": commits[planned.repo],
+                "tag": planned.tag,
                 "url": f"{_endpoint()}/{planned.repo}/tree/{planned.tag}",
                 "files": {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in planned.files},
             }
             for planned in plan.repositories
         ],
-    }  # fmt: skip
+    }
 
 
 def _endpoint() -> str:

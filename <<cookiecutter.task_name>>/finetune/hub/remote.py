@@ -136,8 +136,9 @@ class Remote:
         if different:
             raise FinetuneError(
                 f"{self.plan.repo} has {self.plan.tag} at {found.commit[:12]} with other content: {_some(different)}",
-                "publish the changed model under a new version", "E812",
-            )  # fmt: skip
+                "publish the changed model under a new version",
+                "E812",
+            )
         return found.commit
 
     @_told
@@ -181,8 +182,9 @@ class Remote:
         if different:
             raise StorageFault(
                 f"{self.plan.repo} at {commit[:12]} is not what was uploaded: {_some(different)}",
-                "no tag was set; run again, and compare the files if it happens twice", "E813",
-            )  # fmt: skip
+                "no tag was set; run again, and compare the files if it happens twice",
+                "E813",
+            )
 
     @_told
     def tag(self, commit: str) -> None:

@@ -40,10 +40,23 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="show everything, write 
 
 
 def import_data(
-    project: Project, files: list[Path] | None, input: str, label: str, id: str, group: str,
-    map_label: list[str] | None, sheet: str, name: str, encoding: str, delimiter: str, header: bool | None,
-    offsets: str, strict: bool, partial: bool, dry_run: bool,
-) -> int:  # fmt: skip
+    project: Project,
+    files: list[Path] | None,
+    input: str,
+    label: str,
+    id: str,
+    group: str,
+    map_label: list[str] | None,
+    sheet: str,
+    name: str,
+    encoding: str,
+    delimiter: str,
+    header: bool | None,
+    offsets: str,
+    strict: bool,
+    partial: bool,
+    dry_run: bool,
+) -> int:
     """Import `files`; the other arguments are the options above. Raises FinetuneError (E172) for one that cannot be."""
     files = files or _told_by_make()
     delimiter = {"tab": "\t", r"\t": "\t", "comma": ",", "semicolon": ";"}.get(delimiter, delimiter)

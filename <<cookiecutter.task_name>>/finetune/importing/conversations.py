@@ -7,10 +7,18 @@ from typing import Any
 from finetune.importing.sources import Refused, Value
 
 _ROLES = {
-    "human": "user", "user": "user", "prompter": "user", "gpt": "assistant", "assistant": "assistant",
-    "chatgpt": "assistant", "bing": "assistant", "bard": "assistant", "model": "assistant", "system": "system",
+    "human": "user",
+    "user": "user",
+    "prompter": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "model": "assistant",
+    "system": "system",
     "developer": "system",
-}  # fmt: skip
+}
 _ENDS = ("\n\n###\n\n", "\n\n###", " ->", "\n###\n")
 """Separators that the guide of OpenAI's old fine-tuning format asked for at the end of a prompt."""
 

@@ -26,13 +26,19 @@ _CLEAR_OF_FEW, _FEW = 0.35, 24
 _SENTENCE, _EVERYDAY_SHARE = 8, 0.2
 """Of so many Han characters, so many are among the 300 of everyday; of 530 Chinese sentences the least had 0.25."""
 _BOMS = {
-    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
-    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
-}  # fmt: skip
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
 _SHOWN = {
-    "utf-8-sig": "UTF-8 with BOM", "cp950": "Big5 (CP950)", "big5hkscs": "Big5-HKSCS", "gb18030": "GB18030",
+    "utf-8-sig": "UTF-8 with BOM",
+    "cp950": "Big5 (CP950)",
+    "big5hkscs": "Big5-HKSCS",
+    "gb18030": "GB18030",
     "cp1252": "Windows-1252",
-}  # fmt: skip
+}
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
 _CHINESE_SIGNS = re.compile("[\u2014\u2018-\u201d\u2026\u3001-\u3011\u3105-\u3129\uff01-\uff5e]")
 # Latin letters and the signs that stand beside them; Chinese bytes read as Windows-1252 are half of other signs.

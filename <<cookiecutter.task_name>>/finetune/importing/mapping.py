@@ -57,8 +57,11 @@ def find_mapping(
     shape = shape_of(sample)
     own = all(is_own(record, task) for record in sample)
     if source.format.startswith("brat"):
-        return Mapping(table_reader(names("text", "entities")), names("text", "entities"), [
-            ("input", "the .txt file", "brat"), ("entities", "the T lines of the .ann file", "brat")])  # fmt: skip
+        return Mapping(
+            table_reader(names("text", "entities")),
+            names("text", "entities"),
+            [("input", "the .txt file", "brat"), ("entities", "the T lines of the .ann file", "brat")],
+        )
     if shape and shape.name != "Label Studio JSON-MIN" and not own and not (asked.input and asked.answer):
         columns = names(asked.input, asked.answer)
         told = [(task.input.field, asked.input or shape.input, f"{shape.name} records")]

@@ -43,9 +43,12 @@ def _entries(arguments: list[str], source: Source, limit: float) -> Iterator[Ent
     root = str(Path(finetune.__file__).resolve().parents[1])
     with tempfile.TemporaryDirectory(prefix="finetune-") as home, tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [sys.executable, "-B", "-P", "-c", _START, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=log, env=clean_environment(home, root) | {"OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+            [sys.executable, "-B", "-P", "-c", _START, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=clean_environment(home, root) | {"OMP_NUM_THREADS": "1"},
+        )
         watch = Watch(process)
         try:
             assert process.stdout

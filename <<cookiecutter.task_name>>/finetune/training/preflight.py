@@ -72,9 +72,15 @@ def export_bytes(project: Project, config: PretrainedConfig) -> int:
 
 
 def preflight(
-    project: Project, base: BaseModel, *, device: str, dtype: torch.dtype, reason: str, tokens: int,
+    project: Project,
+    base: BaseModel,
+    *,
+    device: str,
+    dtype: torch.dtype,
+    reason: str,
+    tokens: int,
     checkpointing: bool,
-) -> None:  # fmt: skip
+) -> None:
     """Print numbered ✓/✗ lines and raise BadInput with every failure.
 
     Warnings follow the user's checklist: learning rate and epochs outside `checks`, an unpinned revision. The files of
@@ -98,9 +104,12 @@ def preflight(
     lines.append((enough, f"memory {memory}"))
     if not enough:
         problems.add(
-            shown, "E242", f"memory does not suffice: {memory}",
-            "lower batch.per_device or max_length, or use method: qlora", key="batch.per_device",
-        )  # fmt: skip
+            shown,
+            "E242",
+            f"memory does not suffice: {memory}",
+            "lower batch.per_device or max_length, or use method: qlora",
+            key="batch.per_device",
+        )
     disk_need = need.adapter_and_optimiser * (training.checkpoints.keep + 2)
     disk = shutil.disk_usage(project.paths.root).free
     lines.append((disk >= disk_need, f"disk about {disk_need / GIB:.2f} GiB of {disk / GIB:.1f} GiB free"))
@@ -109,10 +118,12 @@ def preflight(
     later = export_bytes(project, config)
     if disk >= disk_need and disk < disk_need + later:
         problems.add(
-            project.paths.relative(project.paths.benchmark_config), "W332",
+            project.paths.relative(project.paths.benchmark_config),
+            "W332",
             f"steps 05 and 06 will need about {later / GIB:.1f} GiB of disk, {(disk - disk_need) / GIB:.1f} are left",
-            "free space before them, or shorten quantisations", key="quantisations",
-        )  # fmt: skip
+            "free space before them, or shorten quantisations",
+            key="quantisations",
+        )
     if compared := compare_committed(project, base, problems):
         lines.append(compared)
     context = getattr(config.get_text_config(), "max_position_embeddings", None)
@@ -130,10 +141,12 @@ def preflight(
         lines.append((True, f"{key} {value:g} {side} the checked range {low:g} to {high:g}"))
         if not inside:
             problems.add(
-                shown, "W224", f"{value:g} lies outside {low:g} to {high:g}",
+                shown,
+                "W224",
+                f"{value:g} lies outside {low:g} to {high:g}",
                 "LoRA often wants about ten times the full fine-tuning rate; keep it knowingly or change checks",
                 key=key,
-            )  # fmt: skip
+            )
     say("preflight")
     for number, (good, text) in enumerate(lines, 1):
         say(f"  {number}. {'✓' if good else '✗'} {text}")

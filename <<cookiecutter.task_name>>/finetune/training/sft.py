@@ -77,9 +77,16 @@ class PromptCompletionTrainer(SFTTrainer):
 
 
 def arguments(
-    config: TrainingConfig, *, output: Path, micro_batch: int, rows: int, device: str, dtype: torch.dtype,
-    checkpointing: bool, processes: int,
-) -> SFTConfig:  # fmt: skip
+    config: TrainingConfig,
+    *,
+    output: Path,
+    micro_batch: int,
+    rows: int,
+    device: str,
+    dtype: torch.dtype,
+    checkpointing: bool,
+    processes: int,
+) -> SFTConfig:
     """The Trainer's settings for `rows` training rows and `micro_batch` rows in one forward pass."""
     accumulation = max(config.batch.effective // (micro_batch * processes), 1)
     steps_per_epoch = max(-(-rows // (micro_batch * accumulation * processes)), 1)

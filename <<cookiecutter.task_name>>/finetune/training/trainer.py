@@ -93,9 +93,14 @@ class Run:
         shared = self.config.batch.batching == "shared_prefix"
         tokens = prefix + micro * (longest - prefix) if shared else micro * longest
         preflight(
-            self.project, self.base, device=self.device, dtype=self.dtype, reason=self.reason, tokens=tokens,
+            self.project,
+            self.base,
+            device=self.device,
+            dtype=self.dtype,
+            reason=self.reason,
+            tokens=tokens,
             checkpointing=self.checkpointing,
-        )  # fmt: skip
+        )
         total = sum(len(row.ids) for row in self.train_rows)
         share = 100 * prefix * len(self.train_rows) / total
         resolved("shared prefix", f"{prefix} tokens", f"{share:.0f} % of all {total} training tokens")
@@ -168,8 +173,14 @@ class Run:
         trainer = PromptCompletionTrainer(
             model=model,
             args=arguments(
-                config, output=paths.checkpoints, micro_batch=micro, rows=len(self.train_rows), device=self.device,
-                dtype=self.dtype, checkpointing=self.checkpointing, processes=self.processes,
+                config,
+                output=paths.checkpoints,
+                micro_batch=micro,
+                rows=len(self.train_rows),
+                device=self.device,
+                dtype=self.dtype,
+                checkpointing=self.checkpointing,
+                processes=self.processes,
             ),
             data_collator=Collator(form, self.tokenizer.pad_token_id),
             train_dataset=as_dataset(self.train_rows),
@@ -177,7 +188,7 @@ class Run:
             processing_class=self.tokenizer,
             peft_config=self._lora(),
             callbacks=callbacks,
-        )  # fmt: skip
+        )
         trainer.remove_callback(PrinterCallback)
         wrapped: Any = trainer.model
         weights = [(p.numel(), p.requires_grad) for p in wrapped.parameters()]

@@ -10,9 +10,12 @@ from finetune.use_model.candidate import Candidate
 
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts", "moe_num_experts", "num_experts_per_tok")
 _PARTS = {
-    "vision_config": "reads images", "audio_config": "reads sound", "vision_tower": "reads images",
-    "mm_vision_tower": "reads images", "visual": "reads images",
-}  # fmt: skip
+    "vision_config": "reads images",
+    "audio_config": "reads sound",
+    "vision_tower": "reads images",
+    "mm_vision_tower": "reads images",
+    "visual": "reads images",
+}
 _CONTEXT = ("max_position_embeddings", "n_positions", "max_sequence_length", "seq_length")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 

@@ -13,9 +13,13 @@ from typing import Any
 import yaml
 
 SMALL_FILES = (
-    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
     "special_tokens_map.json",
-)  # fmt: skip
+)
 """All that is read of a model before it is chosen."""
 _FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---\s*$", re.DOTALL | re.MULTILINE)
 _HEADER = 100_000_000

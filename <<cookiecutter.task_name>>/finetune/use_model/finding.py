@@ -78,9 +78,15 @@ def _folder(project: Project, model: str) -> Candidate:
     digest = provenance.tree_digest(folder, through=lambda files: progress(files, f"reading {name}"))
     sizes = {p.relative_to(folder).as_posix(): p.stat().st_size for p in folder.rglob("*") if p.is_file()}
     return Candidate(
-        id=f"models/base/{name}", revision=digest[:40], folder=folder, source="local", files=sizes,
-        card=read_card(folder / "README.md"), parameters=count_parameters(folder), link=link,
-    )  # fmt: skip
+        id=f"models/base/{name}",
+        revision=digest[:40],
+        folder=folder,
+        source="local",
+        files=sizes,
+        card=read_card(folder / "README.md"),
+        parameters=count_parameters(folder),
+        link=link,
+    )
 
 
 # The Hub
@@ -94,10 +100,16 @@ def _of_hub(project: Project, model: str, revision: str | None, scratch: Path) -
         say(f"  {model} is now called {info.id}")
     files = {sibling.rfilename: sibling.size or 0 for sibling in info.siblings or []}
     found = Candidate(
-        id=info.id, revision=info.sha, folder=scratch, source="hub", files=files,
-        card=info.card_data.to_dict() if info.card_data else {}, gated=info.gated or "", private=bool(info.private),
+        id=info.id,
+        revision=info.sha,
+        folder=scratch,
+        source="hub",
+        files=files,
+        card=info.card_data.to_dict() if info.card_data else {},
+        gated=info.gated or "",
+        private=bool(info.private),
         parameters=info.safetensors.total if info.safetensors else None,
-    )  # fmt: skip
+    )
     wanted = [name for name in SMALL_FILES if name in files]
     if wanted:
         download(found.id, found.revision, patterns=wanted, folder=scratch)
@@ -172,9 +184,14 @@ def _of_package(project: Project, model: str, revision: str | None) -> Candidate
 def _on_disk(model: str, commit: str, folder: Path, source: str) -> Candidate:
     sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
     return Candidate(
-        id=model, revision=commit, folder=folder, source=source, files=sizes, card=read_card(folder / "README.md"),
+        id=model,
+        revision=commit,
+        folder=folder,
+        source=source,
+        files=sizes,
+        card=read_card(folder / "README.md"),
         parameters=count_parameters(folder),
-    )  # fmt: skip
+    )
 
 
 def link_folder(project: Project, candidate: Candidate) -> None:

@@ -64,9 +64,14 @@ def judge(project: Project, candidate: Candidate, thinking: bool | None, problem
         message = f"{config.get('model_type')} is no family that the template's own tests run"
         problems.add(candidate.id, "W296", message, "run make all on a few rows before you train in earnest")
     return Judged(
-        config, architecture_of(config), context_of(config), licence, template,
-        bool(thinking) if template.hybrid else None, converter,
-    )  # fmt: skip
+        config,
+        architecture_of(config),
+        context_of(config),
+        licence,
+        template,
+        bool(thinking) if template.hybrid else None,
+        converter,
+    )
 
 
 def _say_gate(candidate: Candidate, problems: Problems) -> None:

@@ -11,8 +11,18 @@ from collections.abc import Mapping
 from finetune.errors import Problems
 
 FREE = (
-    "apache-2.0", "mit", "bsd", "isc", "cc0-1.0", "unlicense", "cc-by-4.0", "cc-by-3.0", "cc-by-2.0", "zlib", "odc-by",
-)  # fmt: skip
+    "apache-2.0",
+    "mit",
+    "bsd",
+    "isc",
+    "cc0-1.0",
+    "unlicense",
+    "cc-by-4.0",
+    "cc-by-3.0",
+    "cc-by-2.0",
+    "zlib",
+    "odc-by",
+)
 """Beginnings of licences that allow another licence for the derived model, as long as notices stay."""
 SAME = ("gpl", "agpl", "lgpl", "cc-by-sa", "mpl", "osl", "eupl")
 """Beginnings of licences that the derived model has to keep."""

@@ -32,11 +32,16 @@ def show_facts(candidate: Candidate, judged: Judged, need: Proposal | None) -> N
     thinking = {None: "no switch", False: "switched off", True: "switched on"}[judged.thinking]
     gate = f"yes, {candidate.gated}" if candidate.gated else "no" if candidate.source == "hub" else "unknown"
     lines = {
-        "revision": candidate.revision, "architecture": f"{judged.architecture} ({judged.model_type})",
-        "parameters": size, "context": f"{judged.context} tokens" if judged.context else "unknown",
-        "licence": judged.licence or "none named", "gated": gate, "thinking": thinking,
-        "GGUF": {"yes": "llama.cpp's converter knows it", "unknown": "unknown"}[judged.converter], "training": memory,
-    }  # fmt: skip
+        "revision": candidate.revision,
+        "architecture": f"{judged.architecture} ({judged.model_type})",
+        "parameters": size,
+        "context": f"{judged.context} tokens" if judged.context else "unknown",
+        "licence": judged.licence or "none named",
+        "gated": gate,
+        "thinking": thinking,
+        "GGUF": {"yes": "llama.cpp's converter knows it", "unknown": "unknown"}[judged.converter],
+        "training": memory,
+    }
     say(f"{candidate.id}, from {_SOURCES[candidate.source]}")
     for name, value in lines.items():
         say(f"  {name:<13}{value}")

@@ -32,9 +32,13 @@ MIN_LENGTH = 16
 
 
 def use_model(
-    project: Project, model: str, revision: str | None = None, method: str | None = None, thinking: str | None = None,
+    project: Project,
+    model: str,
+    revision: str | None = None,
+    method: str | None = None,
+    thinking: str | None = None,
     dry_run: bool = False,
-) -> int:  # fmt: skip
+) -> int:
     """Make `model` the base model, or say everything that speaks against it and change nothing.
 
     Raises FinetuneError (E299) for an option that is none, BadInput with every finding of `judge`, and what
@@ -82,9 +86,11 @@ def _edits(project: Project, candidate: Candidate, judged: Judged, method: str |
     same = project.training.base_model.id == candidate.id
     licence = judged.licence or (project.training.base_model.license if same else "unknown")
     edits: dict[str, Scalar] = {
-        "base_model.id": candidate.id, "base_model.revision": candidate.revision, "base_model.license": licence,
+        "base_model.id": candidate.id,
+        "base_model.revision": candidate.revision,
+        "base_model.license": licence,
         "base_model.enable_thinking": judged.thinking,
-    }  # fmt: skip
+    }
     if method:
         edits["method"] = method
     if judged.context and project.training.max_length > judged.context:

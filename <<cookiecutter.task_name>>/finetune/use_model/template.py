@@ -49,10 +49,13 @@ def look_at(base: BaseTokenizer, project: Project, thinking: bool | None) -> Tem
     days = {_rendered(tokenizer, asked, {**options, "strftime_now": lambda form, day=day: day}) for day in ("1", "2")}
     refusal = _refusal(tokenizer, asked, system, text, options)
     return TemplateFacts(
-        present=True, hybrid=hybrid, refusal=refusal, clock=len(days) > 1,
+        present=True,
+        hybrid=hybrid,
+        refusal=refusal,
+        clock=len(days) > 1,
         always_thinks=bool(text) and not thinking and text.rstrip().endswith(_OPENED),
         ollama="" if refusal else _ollama(tokenizer, system, options),
-    )  # fmt: skip
+    )
 
 
 def _rendered(tokenizer: Any, messages: list[Message], options: dict[str, Any]) -> str:

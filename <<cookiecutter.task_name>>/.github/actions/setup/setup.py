@@ -38,10 +38,23 @@ works without, and a test holds it to that."""
 HERE = ("--no-user", "--target", "")
 """Into .venv, also where a configuration file of pip says otherwise."""
 ELSEWHERE = {
-    "PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_PYTHON", "PIP_DRY_RUN", "PIP_NO_DEPS", "PIP_ONLY_DEPS",
-    "PIP_REQUIRE_VIRTUALENV", "PIP_IGNORE_INSTALLED", "PIP_EDITABLE", "PIP_REQUIREMENT", "PIP_REPORT",
-    "PYTHONHOME", "PYTHONPATH", "PYTHONUSERBASE",
-}  # fmt: skip
+    "PIP_USER",
+    "PIP_TARGET",
+    "PIP_PREFIX",
+    "PIP_ROOT",
+    "PIP_PYTHON",
+    "PIP_DRY_RUN",
+    "PIP_NO_DEPS",
+    "PIP_ONLY_DEPS",
+    "PIP_REQUIRE_VIRTUALENV",
+    "PIP_IGNORE_INSTALLED",
+    "PIP_EDITABLE",
+    "PIP_REQUIREMENT",
+    "PIP_REPORT",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONUSERBASE",
+}
 """Variables that send packages to another place, leave some out, or let another Python's modules in. Those that say
 where packages come from (index, proxy, certificates, constraints) are the user's, and stay."""
 
@@ -181,8 +194,10 @@ def make_venv(root: Path, *options: str, keep: bool = False) -> Path:
     except OSError as error:
         raise SetupError(
             f"{error.filename or venv}: {error.strerror}; .venv is {owner(venv)}'s and this runs as {owner()}. "
-            f"Fix: sudo rm -rf {shlex.quote(str(venv))}, and always use the same user", IO_FAULT, "E251",
-        ) from None  # fmt: skip
+            f"Fix: sudo rm -rf {shlex.quote(str(venv))}, and always use the same user",
+            IO_FAULT,
+            "E251",
+        ) from None
     needed = ["venv", *([] if "--without-pip" in options else ["ensurepip"])]
     if not all(map(importlib.util.find_spec, needed)):
         version = "python{}.{}".format(*sys.version_info)
@@ -222,15 +237,19 @@ def run_pip(root: Path, python: Path, *arguments: str) -> None:
     shown = () if sys.stdout.isatty() else ("-q",)
     done = subprocess.run(
         [*pip(python), "install", "-c", CONSTRAINTS, "--no-input", *shown, *HERE, *arguments],
-        cwd=root, env={**quiet_environment(), **pinned}, check=False,
-    )  # fmt: skip
+        cwd=root,
+        env={**quiet_environment(), **pinned},
+        check=False,
+    )
     if done.returncode:
         version = ".".join(map(str, sys.version_info[:2]))
         raise SetupError(
             f"pip failed, its reason stands above; {CONSTRAINTS} was tested with Python 3.11, this is {version} "
             f"({sys.executable}); a failed download heals when it is run again, digests after a change of versions by "
-            f"python3 {LOCKS}/lock.py", IO_FAULT, "E252",
-        )  # fmt: skip
+            f"python3 {LOCKS}/lock.py",
+            IO_FAULT,
+            "E252",
+        )
 
 
 def pip(python: Path) -> list[str]:

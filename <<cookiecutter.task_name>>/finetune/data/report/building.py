@@ -97,16 +97,27 @@ def _near(survey: Survey, checks: Checks) -> dict[str, Any]:
     examples = []
     for near in sorted(survey.near, key=lambda near: -near.score)[:_EXAMPLES]:
         (path, line), (other_path, other_line) = survey.place(near.row), survey.place(near.other)
-        examples.append({
-            "path": path, "line": line, "split": checks.split_of(near.row), "other_path": other_path,
-            "other_line": other_line, "other_split": checks.split_of(near.other), "score": round(near.score, 3),
-        })  # fmt: skip
+        examples.append(
+            {
+                "path": path,
+                "line": line,
+                "split": checks.split_of(near.row),
+                "other_path": other_path,
+                "other_line": other_line,
+                "other_split": checks.split_of(near.other),
+                "score": round(near.score, 3),
+            }
+        )
     left_out = Counter(checks.split_of(near.row) for near in checks.left_out)
     return {
-        "status": "done", "policy": policy, "threshold": THRESHOLD, "rows": len(survey.near),
-        "left_out": {split: left_out[split] for split in SPLITS[:-1]}, "other_answer": checks.near_conflicts,
+        "status": "done",
+        "policy": policy,
+        "threshold": THRESHOLD,
+        "rows": len(survey.near),
+        "left_out": {split: left_out[split] for split in SPLITS[:-1]},
+        "other_answer": checks.near_conflicts,
         "examples": examples,
-    }  # fmt: skip
+    }
 
 
 def _summary(lengths: Counter[int]) -> dict[str, int] | None:
@@ -122,8 +133,11 @@ def _summary(lengths: Counter[int]) -> dict[str, int] | None:
 
     # Nearest rank: ceil(p * n) - 1, in integers so that no rounding error picks a neighbour.
     return {
-        "min": ordered[0], "median": rank((count - 1) // 2), "p95": rank(-(-95 * count // 100) - 1), "max": ordered[-1],
-    }  # fmt: skip
+        "min": ordered[0],
+        "median": rank((count - 1) // 2),
+        "p95": rank(-(-95 * count // 100) - 1),
+        "max": ordered[-1],
+    }
 
 
 def _bins(lengths: Counter[int]) -> list[tuple[int, int, int]]:

@@ -39,9 +39,15 @@ _LISTED = 20
 def render_markdown(report: DataReport) -> str:
     """The report for people, in the order of their questions."""
     sections = [
-        _verdict(report), _problems(report), _distribution(report), _lengths(report), _duplicates(report),
-        _languages(report), _checks(report), _files(report),
-    ]  # fmt: skip
+        _verdict(report),
+        _problems(report),
+        _distribution(report),
+        _lengths(report),
+        _duplicates(report),
+        _languages(report),
+        _checks(report),
+        _files(report),
+    ]
     return "\n\n".join(part for section in sections for part in section if part) + "\n"
 
 
@@ -93,11 +99,14 @@ def _class_table(report: DataReport) -> str:
     left = any(counts.left_out for _, counts in classes)
     rows = [
         (
-            plain(name), c.rows, *(getattr(c, split) for split in SPLITS), *([c.left_out] if left else []),
+            plain(name),
+            c.rows,
+            *(getattr(c, split) for split in SPLITS),
+            *([c.left_out] if left else []),
             "█" * -(-c.rows * _BAR // most),
         )
         for name, c in classes
-    ]  # fmt: skip
+    ]
     return _table(("class", "rows", *SPLITS, *(["left out"] if left else []), ""), rows)
 
 
@@ -125,10 +134,15 @@ def _duplicates(report: DataReport) -> list[str]:
     parts.append(" ".join(near_sentences(near)) or f"Near-duplicates: **{NOT_CHECKED}**.")
     if near and near.examples:
         pairs = [
-            (f"{plain(pair.path)}:{pair.line}", pair.split, f"{plain(pair.other_path)}:{pair.other_line}",
-             pair.other_split, f"{pair.score:.2f}")
+            (
+                f"{plain(pair.path)}:{pair.line}",
+                pair.split,
+                f"{plain(pair.other_path)}:{pair.other_line}",
+                pair.other_split,
+                f"{pair.score:.2f}",
+            )
             for pair in near.examples[:_LISTED]
-        ]  # fmt: skip
+        ]
         parts.append(_table(("row", "in", "near-duplicate of", "in", "similarity"), pairs, left=4))
     return parts
 

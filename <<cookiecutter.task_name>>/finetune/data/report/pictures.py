@@ -80,9 +80,14 @@ def class_bars(classes: Mapping[str, SplitCounts], imbalance: Imbalance | None, 
 
 
 def _class_row(
-    name: str, counts: SplitCounts, at: Callable[[float], float], left: float,
-    box: tuple[float, float, float, float], few: bool, goal: str,
-) -> str:  # fmt: skip
+    name: str,
+    counts: SplitCounts,
+    at: Callable[[float], float],
+    left: float,
+    box: tuple[float, float, float, float],
+    few: bool,
+    goal: str,
+) -> str:
     """Name, the bar's parts, the limit and the sum; on a narrow page the name stands above its bar."""
     y, level, height, size = box
     base = level + height / 2 + size * 0.36

@@ -134,15 +134,22 @@ class ChunkScanner:
         counts = self._count(rows, splits)
         self._checks.count_into(counts)
         return ChunkFacts(
-            chunk=chunk, layout=layout, problems=problems, counts=counts,
+            chunk=chunk,
+            layout=layout,
+            problems=problems,
+            counts=counts,
             shorts=_shorts(keys),
             answers=array("I", [answer_hash(row.reference) for row in rows]),
             offsets=array("I", starts[:-1] if numbers is None else [starts[number] for number in numbers]),
-            numbers=numbers, splits=bytes(splits), bands=band_hashes(normalised) if self._near else b"",
-            own={number: row.id for number, row in enumerate(rows) if row.id is not None}, groups=groups,
-            salt_keys=self._salt_keys(chunk, rows, keys), row_checks=self._checks.facts(),
+            numbers=numbers,
+            splits=bytes(splits),
+            bands=band_hashes(normalised) if self._near else b"",
+            own={number: row.id for number, row in enumerate(rows) if row.id is not None},
+            groups=groups,
+            salt_keys=self._salt_keys(chunk, rows, keys),
+            row_checks=self._checks.facts(),
             system_prompt_is_clean=self._checks.system_prompt_is_clean,
-        )  # fmt: skip
+        )
 
     def _splits(self, keys: Sequence[bytes], groups: dict[int, str]) -> bytearray:
         splits = bytearray(map(self._assign.of_input, keys))

@@ -83,9 +83,11 @@ def token_bound(folder: Path) -> TokenBound | None:
     if any(len(token.content.encode()) <= extra for token in file.added_tokens):
         return None  # such a token in a text begins a part with a prefix of its own, and pays for it with no byte
     return TokenBound(
-        extra=extra, nfc=any(one["type"] == "NFC" for one in normalisers), cuts=_cuts(file.added_tokens),
+        extra=extra,
+        nfc=any(one["type"] == "NFC" for one in normalisers),
+        cuts=_cuts(file.added_tokens),
         apart=not extra,
-    )  # fmt: skip
+    )
 
 
 def _parts(step: dict[str, Any] | None, inner: str) -> list[dict[str, Any]]:
@@ -109,9 +111,10 @@ def _cuts(added: list[_Added]) -> frozenset[str]:
     """Only tokens that nothing beside them can hide: no word boundary to look for, no other token that overlaps."""
     texts = {token.content for token in added if token.content}
     plain = {
-        token.content for token in added
+        token.content
+        for token in added
         if token.special and token.content and not (token.single_word or token.normalized or token.rstrip)
-    }  # fmt: skip
+    }
     return frozenset(cut for cut in plain if not any(_hides(other, cut) for other in texts - {cut}))
 
 

@@ -38,9 +38,16 @@ class ApiError(StorageFault):
     """GitHub refused, failed or was not reached. `status` is None without an answer."""
 
     def __init__(
-        self, message: str, fix: str = "", code: str = "E601", *, status: int | None = None, transient: bool = False,
-        unsure: bool = False, asked: float | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        message: str,
+        fix: str = "",
+        code: str = "E601",
+        *,
+        status: int | None = None,
+        transient: bool = False,
+        unsure: bool = False,
+        asked: float | None = None,
+    ) -> None:
         super().__init__(message, fix, code)
         self.status, self.transient, self.asked = status, transient, asked
         self.unsure = unsure
@@ -127,9 +134,17 @@ class GitHub:
         return f"{self.url}{quote(path, safe='/%:@=,+~', errors='replace')}" + (f"?{urlencode(given)}" if given else "")
 
     def _call(
-        self, method: str, address: str, read: Callable[[Reply], Any], *, body: bytes | Path | None = None,
-        repeat: bool = False, accept: str = _JSON, limit: int = LARGEST, kind: str = "application/json",
-    ) -> Any:  # fmt: skip
+        self,
+        method: str,
+        address: str,
+        read: Callable[[Reply], Any],
+        *,
+        body: bytes | Path | None = None,
+        repeat: bool = False,
+        accept: str = _JSON,
+        limit: int = LARGEST,
+        kind: str = "application/json",
+    ) -> Any:
         what = f"{method} {_shown(address.removeprefix(self.url).partition('?')[0])}"
         attempt, waited = 1, 0.0
         while True:
@@ -167,9 +182,14 @@ class GitHub:
             return self._exchange(method, address, headers, content, limit, what)
 
     def _exchange(
-        self, method: str, address: str, headers: dict[str, str], content: bytes | IO[bytes] | None, limit: int,
+        self,
+        method: str,
+        address: str,
+        headers: dict[str, str],
+        content: bytes | IO[bytes] | None,
+        limit: int,
         what: str,
-    ) -> Reply:  # fmt: skip
+    ) -> Reply:
         timeout = 60.0 if content is None or isinstance(content, bytes) else 600.0
         try:
             return exchange(method, address, headers, content, token=self._token, limit=limit, timeout=timeout)

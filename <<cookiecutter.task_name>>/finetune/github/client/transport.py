@@ -34,9 +34,15 @@ class Unanswered(Exception):
 
 
 def exchange(
-    method: str, url: str, headers: dict[str, str], body: bytes | IO[bytes] | None = None, *, token: str, limit: int,
+    method: str,
+    url: str,
+    headers: dict[str, str],
+    body: bytes | IO[bytes] | None = None,
+    *,
+    token: str,
+    limit: int,
     timeout: float,
-) -> Reply:  # fmt: skip
+) -> Reply:
     """Send one request and follow its redirects; the token goes to `url`'s own host and nowhere else.
 
     At most `limit` bytes are read, `timeout` is in seconds for each read or write. Raises Unanswered.

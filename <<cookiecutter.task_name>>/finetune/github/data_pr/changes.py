@@ -7,25 +7,16 @@ read by the rules of step 01, and those that break them are counted and left out
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple
-
-import msgspec
 
 from finetune import provenance
-from finetune.config.benchmark import Splits
 from finetune.config.project import Project, load_project
 from finetune.config.task import TaskDefinition
-from finetune.data.raw_files import list_raw_files
-from finetune.data.records import Record, RecordReader
-from finetune.data.splits import SPLITS, assign, split_key
-from finetune.errors import BadInput, Problems
+from finetune.data.splits import SPLITS
+from finetune.errors import BadInput
 from finetune.github.data_pr.config_changes import code_changes, setting_changes
+from finetune.github.data_pr.packed_rows import CONTENT_BYTES, TEXT_BYTES, Checkout, Row, unpack
 from finetune.github.data_pr.phrases import Phrases
 from finetune.github.data_pr.schema import (
     Changes,
@@ -42,76 +33,6 @@ from finetune.paths import Paths
 _PLACES = 20
 _PAIRS = 20
 _TEST = SPLITS.index("test")
-_ROW = struct.Struct("=16s16s16sBII")
-_TEXT = 16
-_CONTENT = 48
-"""Bytes of a packed row that hold the hashes of text, answer and group."""
-_NAMES = struct.Struct("=H")
-
-
-class Row(NamedTuple):
-    """A packed row of 57 bytes and two for each class."""
-
-    text: bytes
-    answer: bytes
-    group: bytes
-    split: int
-    file: int
-    line: int
-    classes: frozenset[int]
-
-
-@dataclass
-class Checkout:
-    """One side: where it lies, how its rows are to be read, and what reading found."""
-
-    paths: Paths
-    task: TaskDefinition
-    splits: Splits
-    classes: dict[str, int]
-    """Class numbers, the same on both sides; 0 is any other answer."""
-    problems: Problems = field(default_factory=lambda: Problems(keep=0))
-    files: list[Path] = field(default_factory=list)
-    rows_of: dict[str, int] = field(default_factory=dict)
-    unreadable: int = 0
-    """Rows that were left out."""
-    unread_files: int = 0
-
-    def rows(self) -> Iterator[tuple[bytes, bytes, str]]:
-        """(identity, packed row, text) of every readable row, in reading order."""
-        self.files = list_raw_files(self.paths, self.problems)
-        self.unread_files = sum(1 for _ in self.paths.raw.glob("*.jsonl")) - len(self.files)
-        reader = RecordReader(self.task, self.problems)
-        read = 0
-        for number, file in enumerate(self.files):
-            before = reader.lines
-            for record in reader.read(file, file.name):
-                read += 1
-                yield _hash(record.id.encode("utf-8")), self._packed(record, number), record.input
-            self.rows_of[file.name] = reader.lines - before
-        self.unreadable = reader.lines - read
-
-    def _packed(self, record: Record, file: int) -> bytes:
-        if isinstance(record.reference, str):
-            answer = record.reference.encode("utf-8")
-            names = {record.reference} if self.task.task_type == "classification" else set()
-        else:
-            answer = msgspec.json.encode(record.reference)
-            names = {entity["type"] for entity in record.reference}
-        group = b"" if record.group is None else record.group.encode("utf-8")
-        split = SPLITS.index(assign(split_key(record), self.splits))
-        row = _ROW.pack(_hash(record.input.encode("utf-8")), _hash(answer), _hash(group), split, file, record.line)
-        return row + b"".join(map(_NAMES.pack, sorted({self.classes.get(name, 0) for name in names})))
-
-
-def _hash(data: bytes) -> bytes:
-    return blake2b(data, digest_size=16).digest()
-
-
-def _unpack(row: bytes) -> Row:
-    classes = frozenset(number for (number,) in _NAMES.iter_unpack(row[_ROW.size :]))
-    text, answer, group, split, file, line = _ROW.unpack_from(row)
-    return Row(text, answer, group, split, file, line, classes)
 
 
 def compare(project: Project, base: Path) -> Changes:
@@ -133,11 +54,15 @@ def compare(project: Project, base: Path) -> Changes:
     after = Checkout(project.paths, task, splits, classes)
     rows = compare_rows(before, after)
     return Changes(
-        compared=True, rows=rows, files=_file_changes(before, after),
+        compared=True,
+        rows=rows,
+        files=_file_changes(before, after),
         labels_added=[name for name in names[1] if name not in names[0]],
         labels_removed=[name for name in names[0] if name not in names[1]],
-        settings=settings, settings_unread=unread, code=code_changes(base, root),
-    )  # fmt: skip
+        settings=settings,
+        settings_unread=unread,
+        code=code_changes(base, root),
+    )
 
 
 def _class_names(task: TaskDefinition) -> tuple[str, ...]:
@@ -150,26 +75,26 @@ def compare_rows(before: Checkout, after: Checkout) -> RowChanges:
     waiting: dict[bytes, bytes] = {}
     for identity, row, text in before.rows():
         waiting[identity] = row
-        count.stood(_unpack(row), text)
+        count.stood(unpack(row), text)
     fresh: list[bytes] = []
     for identity, row, text in after.rows():
         old = waiting.pop(identity, None)
-        count.stands(_unpack(row), text if old is None or old[:_TEXT] != row[:_TEXT] else None)
+        count.stands(unpack(row), text if old is None or old[:TEXT_BYTES] != row[:TEXT_BYTES] else None)
         if old is None:
             fresh.append(row)
-        elif old[:_CONTENT] != row[:_CONTENT] or old[_CONTENT] != row[_CONTENT]:
-            count.kept(_unpack(old), _unpack(row))
+        elif old[:CONTENT_BYTES] != row[:CONTENT_BYTES] or old[CONTENT_BYTES] != row[CONTENT_BYTES]:
+            count.kept(unpack(old), unpack(row))
     alike: dict[bytes, list[bytes]] = {}
     if fresh:
         for identity, row in waiting.items():
-            alike.setdefault(row[:_CONTENT], []).append(identity)
+            alike.setdefault(row[:CONTENT_BYTES], []).append(identity)
     for row in fresh:
-        if same := alike.get(row[:_CONTENT]):
-            count.renamed(_unpack(waiting.pop(same.pop(0))), _unpack(row))
+        if same := alike.get(row[:CONTENT_BYTES]):
+            count.renamed(unpack(waiting.pop(same.pop(0))), unpack(row))
         else:
-            count.added(_unpack(row))
+            count.added(unpack(row))
     for row in waiting.values():
-        count.removed(_unpack(row))
+        count.removed(unpack(row))
     return count.result()
 
 
@@ -262,16 +187,26 @@ class _Counts:
             for found in self._phrases.found()
         ]
         return RowChanges(
-            total=self._total, splits=dict(zip(SPLITS, self._splits, strict=True)),
+            total=self._total,
+            splits=dict(zip(SPLITS, self._splits, strict=True)),
             classes={
-                name: tally for name, tally in zip(self._names, self._classes, strict=True)
+                name: tally
+                for name, tally in zip(self._names, self._classes, strict=True)
                 if name or tally.before or tally.after
             },
-            test=self._test, relabelled=pairs, relabelled_rows=self._pairs.total(), phrases=phrases, texts=self._texts,
-            answers=self._answers, groups=self._groups, renamed=self._renamed, moved=self._moves,
-            unreadable_before=self._before.unreadable, unreadable_after=self._after.unreadable,
+            test=self._test,
+            relabelled=pairs,
+            relabelled_rows=self._pairs.total(),
+            phrases=phrases,
+            texts=self._texts,
+            answers=self._answers,
+            groups=self._groups,
+            renamed=self._renamed,
+            moved=self._moves,
+            unreadable_before=self._before.unreadable,
+            unreadable_after=self._after.unreadable,
             unread_files_before=self._before.unread_files,
-        )  # fmt: skip
+        )
 
 
 def _file_changes(before: Checkout, after: Checkout) -> list[FileChange]:

@@ -123,9 +123,14 @@ def _chart(rows: list[int], before: list[int]) -> str:
     colours = "{xyChart: {plotColorPalette: '#54aeff, #bc4c00'}}"
     numbers = list(range(1, len(rows) + 1))
     chart = [
-        "---", f"config: {{xyChart: {sizes}, themeVariables: {colours}}}", "---",
-        "xychart-beta", f"    x-axis {numbers}", f'    y-axis "rows" 0 --> {max(1, *rows, *before)}', f"    bar {rows}",
-    ]  # fmt: skip
+        "---",
+        f"config: {{xyChart: {sizes}, themeVariables: {colours}}}",
+        "---",
+        "xychart-beta",
+        f"    x-axis {numbers}",
+        f'    y-axis "rows" 0 --> {max(1, *rows, *before)}',
+        f"    bar {rows}",
+    ]
     note = "Rows by the number of the class in the table below"
     if any(before) and before != rows:
         chart.append(f"    line {before}")

@@ -57,9 +57,13 @@ def _create(github: GitHub, tag: Tag, commit: str, bundle: Bundle) -> Release:
     from finetune.github.client.api import ApiError
 
     body = {
-        "tag_name": tag.name, "target_commitish": commit, "name": tag.name, "body": _body("", bundle), "draft": True,
+        "tag_name": tag.name,
+        "target_commitish": commit,
+        "name": tag.name,
+        "body": _body("", bundle),
+        "draft": True,
         "prerelease": tag.prerelease,
-    }  # fmt: skip
+    }
     try:
         return github.post("/repos/{repo}/releases", body)
     except ApiError as error:
@@ -152,9 +156,12 @@ def _remove(github: GitHub, asset: Asset) -> None:
 
 def _publish(github: GitHub, tag: Tag, release: Release, bundle: Bundle) -> Release:
     values = {
-        "tag_name": tag.name, "name": release.get("name") or tag.name, "body": _body(release.get("body") or "", bundle),
-        "draft": False, "prerelease": tag.prerelease,
-    }  # fmt: skip
+        "tag_name": tag.name,
+        "name": release.get("name") or tag.name,
+        "body": _body(release.get("body") or "", bundle),
+        "draft": False,
+        "prerelease": tag.prerelease,
+    }
     # "legacy": the highest version is the latest, so that a fix of an older line does not take its place.
     latest = {} if tag.prerelease else {"make_latest": "legacy"}
     return github.patch(f"/repos/{{repo}}/releases/{int(release['id'])}", values | latest)

@@ -37,9 +37,13 @@ def render_guide(published: Published) -> str:
 
     hub_templates = Path(filters.__file__).parent / "templates"
     environment = Environment(
-        loader=FileSystemLoader([_TEMPLATES, hub_templates]), undefined=StrictUndefined, autoescape=False,
-        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
-    )  # fmt: skip
+        loader=FileSystemLoader([_TEMPLATES, hub_templates]),
+        undefined=StrictUndefined,
+        autoescape=False,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     environment.filters.update(filters.FILTERS, sh=shell)
     return environment.get_template("guide.md.j2").render(_context(published))
 
@@ -71,8 +75,10 @@ def _context(published: Published) -> dict[str, Any]:
     options, base = template_options(project.training), project.training.base_model
     model_name = f"{task.task_name}:{published.tag.version}"
     request = {
-        "model": model_name, "stream": False, "messages": [{"role": "user", "content": task.input.example}],
-    }  # fmt: skip
+        "model": model_name,
+        "stream": False,
+        "messages": [{"role": "user", "content": task.input.example}],
+    }
     on_hub = not base.id.startswith("models/base/")
     return {
         "t": words(task.language),

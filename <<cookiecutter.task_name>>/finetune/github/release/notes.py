@@ -69,11 +69,13 @@ def _metrics(published: Published) -> str:
     heads = ("metric", "adapter", "interval", *(name.replace("_", "-") for name, _ in baselines))
     rows = (
         (
-            code(name), number(value), " to ".join(map(number, report.intervals[name])),
+            code(name),
+            number(value),
+            " to ".join(map(number, report.intervals[name])),
             *(number(baseline.metrics.get(name)) for _, baseline in baselines),
         )
         for name, value in report.metrics.items()
-    )  # fmt: skip
+    )
     return "\n".join(table(heads, rows))
 
 
@@ -82,12 +84,15 @@ def _artefacts(published: Published, heading: str = "### Measured on every form\
     primary = published.report.primary.metric
     rows = (
         (
-            code(row.name), number(row.value), signed(row.difference), number(row.tolerance),
+            code(row.name),
+            number(row.value),
+            signed(row.difference),
+            number(row.tolerance),
             size(published.bytes_of(row.name)),
         )
         for row in published.report.artefacts
         if row.status != "open"
-    )  # fmt: skip
+    )
     heads = ("form", code(primary), "against the adapter", "largest drop allowed", "size")
     return heading + "\n".join(table(heads, rows))
 
@@ -95,11 +100,13 @@ def _artefacts(published: Published, heading: str = "### Measured on every form\
 def _repositories(published: Published) -> str:
     rows = (
         (
-            f"[{plain(receipt['repo'])}]({published.hub_url(kind)})", _SERVES[kind], code(receipt["commit"]),
+            f"[{plain(receipt['repo'])}]({published.hub_url(kind)})",
+            _SERVES[kind],
+            code(receipt["commit"]),
             size(sum(file["bytes"] for file in receipt["files"].values())),
         )
         for kind, receipt in ((kind, published.receipt(kind)) for kind in KINDS)
-    )  # fmt: skip
+    )
     return "### Published\n\n" + "\n".join(table(("repository", "for", "commit", "size"), rows))
 
 

@@ -127,9 +127,12 @@ def _commit(github: GitHub, parent: str, released: str, tag: Tag, bundle: Bundle
     """A commit of the record on `parent`. Author and date are left to GitHub, which then signs it."""
     folder = _find(github, parent, "iterations")
     files = on_top(
-        bundle.record, tag, lambda path: _read(github, released, path), lambda path: _read(github, parent, path),
+        bundle.record,
+        tag,
+        lambda path: _read(github, released, path),
+        lambda path: _read(github, parent, path),
         _entries(github, folder) if folder else (),
-    )  # fmt: skip
+    )
     entries = [{"path": path, "mode": "100644", "type": "blob", "content": text} for path, text in files.items()]
     base_tree = github.get(f"{_GIT}/commits/{parent}")["tree"]["sha"]
     # A second tree is the same tree, and a second commit that no branch points to is nothing.

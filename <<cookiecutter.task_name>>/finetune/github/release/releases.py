@@ -52,9 +52,12 @@ def list_assets(github: GitHub, release: Release) -> dict[str, Asset]:
 def _asset(row: dict[str, Any]) -> Asset:
     algorithm, _, value = str(row.get("digest") or "").partition(":")
     return Asset(
-        int(row["id"]), row["name"], int(row["size"]), value if algorithm == "sha256" else None,
+        int(row["id"]),
+        row["name"],
+        int(row["size"]),
+        value if algorithm == "sha256" else None,
         row.get("state") == "uploaded",
-    )  # fmt: skip
+    )
 
 
 def read_asset(github: GitHub, asset: Asset) -> bytes:

@@ -64,9 +64,14 @@ def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run git in `root`; its exit code is the caller's to read. FinetuneError (E614) where git cannot run."""
     try:
         return subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, encoding="utf-8", errors="replace",
-            timeout=120, check=False,
-        )  # fmt: skip
+            ["git", "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=120,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FinetuneError(
             f"git did not answer ({type(error).__name__})", "install git on the runner", "E614"

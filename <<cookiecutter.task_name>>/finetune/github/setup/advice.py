@@ -37,9 +37,10 @@ def _runners(target: Target) -> list[str]:
     wanted = place.get("labels", []) if isinstance(place, dict) else place or []
     wanted = {label.casefold() for label in ([wanted] if isinstance(wanted, str) else wanted)}
     online = [
-        runner for runner in [*own, *(shared.get("runners") or [])]
+        runner
+        for runner in [*own, *(shared.get("runners") or [])]
         if runner["status"] == "online" and wanted <= {label["name"].casefold() for label in runner["labels"]}
-    ]  # fmt: skip
+    ]
     found = []
     if not online:
         found.append(

@@ -21,9 +21,14 @@ BRANCH = "main"
 
 
 def setup(
-    project: Project, repository: str | None = None, check: bool = False, dry_run: bool = False,
-    runner_labels: str | None = None, reviewers: Iterable[str] = (), approvals: int = 1,
-) -> int:  # fmt: skip
+    project: Project,
+    repository: str | None = None,
+    check: bool = False,
+    dry_run: bool = False,
+    runner_labels: str | None = None,
+    reviewers: Iterable[str] = (),
+    approvals: int = 1,
+) -> int:
     """Apply the table of setup_table.py, or only print the commands (`dry_run`), or only compare (`check`).
 
     Returns OK. Raises FinetuneError (exit 2) for missing rights or plans, a write that did not take, a wrong option,
@@ -47,8 +52,9 @@ def setup(
     if left and check:
         raise GateFailed(
             f"{len(left)} of {len(EXPECTATIONS)} settings differ: {', '.join(left)}",
-            "python scripts/setup_github.py sets them; with --dry-run it prints the commands", "E680",
-        )  # fmt: skip
+            "python scripts/setup_github.py sets them; with --dry-run it prints the commands",
+            "E680",
+        )
     if left:
         fix = "do what stands above and run the same command again"
         raise FinetuneError(f"{len(left)} of {len(EXPECTATIONS)} settings are not made: {', '.join(left)}", fix, "E678")
@@ -72,9 +78,16 @@ def _find(gh: Gh, repository: str | None, labels: str | None, reviewers: Iterabl
         fix = f"git push -u origin {BRANCH} first: the rules would keep the first push out"
         raise FinetuneError(f"{name} has no branch {BRANCH} yet", fix, "E672")
     return Target(
-        gh, name, bool(found["private"]), found["owner"]["type"] == "Organization", BRANCH, host, labels,
-        tuple(_reviewer(gh, login) for login in reviewers), approvals,
-    )  # fmt: skip
+        gh,
+        name,
+        bool(found["private"]),
+        found["owner"]["type"] == "Organization",
+        BRANCH,
+        host,
+        labels,
+        tuple(_reviewer(gh, login) for login in reviewers),
+        approvals,
+    )
 
 
 def _reviewer(gh: Gh, login: str) -> Mapping[str, Any]:

@@ -85,9 +85,10 @@ class Gh:
         self._read: dict[str, Any | None] = {}
         if not shutil.which("gh"):
             raise FinetuneError(
-                "the GitHub CLI `gh` is not installed", "install it from https://cli.github.com, or enter the settings "
-                "by hand as docs/github_setup.md says", "E670",
-            )  # fmt: skip
+                "the GitHub CLI `gh` is not installed",
+                "install it from https://cli.github.com, or enter the settings by hand as docs/github_setup.md says",
+                "E670",
+            )
 
     def get(self, path: str) -> Any | None:
         """The answer to a GET, None where there is nothing (404); asked once between two writes."""
@@ -119,17 +120,24 @@ class Gh:
                 pause(attempt)
         raise StorageFault(
             f"GitHub did not answer {request.method} {request.path}: {_message(answer) or said or f'HTTP {status}'}",
-            "look at https://www.githubstatus.com and run the same command again; what is done stays done", "E677",
-        )  # fmt: skip
+            "look at https://www.githubstatus.com and run the same command again; what is done stays done",
+            "E677",
+        )
 
     def _run(self, request: Request) -> tuple[int, Any | None, str]:
         """HTTP status (0 when there was no answer), parsed body, and what gh said."""
         quiet = {"GH_PROMPT_DISABLED": "1", "GH_NO_UPDATE_NOTIFIER": "1", "NO_COLOR": "1"}
         try:
             done = subprocess.run(
-                ["gh", *request.arguments, "--include"], cwd=self.folder, input=request.standard_input or "",
-                capture_output=True, text=True, encoding="utf-8", timeout=SECONDS, env={**os.environ, **quiet},
-            )  # fmt: skip
+                ["gh", *request.arguments, "--include"],
+                cwd=self.folder,
+                input=request.standard_input or "",
+                capture_output=True,
+                text=True,
+                encoding="utf-8",
+                timeout=SECONDS,
+                env={**os.environ, **quiet},
+            )
         except subprocess.TimeoutExpired:
             return 0, None, f"no answer within {SECONDS} seconds"
         said = " ".join(done.stderr.split())[:300]
@@ -137,9 +145,11 @@ class Gh:
             raise FinetuneError("gh is not logged in", "run `gh auth login` (or set GH_TOKEN)", "E671")
         if "expand placeholder" in done.stderr or "git remotes" in done.stderr:
             raise FinetuneError(
-                "this folder has no remote on GitHub", "name the repository: --repo OWNER/NAME, or create it with "
-                "`gh repo create OWNER/NAME --private --source . --push`", "E672",
-            )  # fmt: skip
+                "this folder has no remote on GitHub",
+                "name the repository: --repo OWNER/NAME, or create it with "
+                "`gh repo create OWNER/NAME --private --source . --push`",
+                "E672",
+            )
         head, _, body = done.stdout.replace("\r\n", "\n").partition("\n\n")
         status = re.match(r"HTTP/\S+ (\d{3})", head)
         return (int(status[1]) if status else 0), _parsed(body), said

@@ -24,9 +24,14 @@ RUN = "run.json"
 ADAPTER, RESULTS, PREDICTIONS, DATA = "adapter", "results", "results/predictions", "data"
 REPORT = f"{RESULTS}/evaluation_report.yaml"
 REQUIRED = (
-    f"{ADAPTER}/adapter_model.safetensors", f"{ADAPTER}/adapter_config.json", f"{ADAPTER}/manifest.json", REPORT,
-    f"{PREDICTIONS}/adapter.jsonl", f"{PREDICTIONS}/adapter.manifest.json", f"{DATA}/manifest.json",
-)  # fmt: skip
+    f"{ADAPTER}/adapter_model.safetensors",
+    f"{ADAPTER}/adapter_config.json",
+    f"{ADAPTER}/manifest.json",
+    REPORT,
+    f"{PREDICTIONS}/adapter.jsonl",
+    f"{PREDICTIONS}/adapter.manifest.json",
+    f"{DATA}/manifest.json",
+)
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 # No pickle, no code, no folder of its own: what is not listed here has no place in the artifact.
 _ALLOWED = re.compile(
@@ -109,9 +114,13 @@ def _faults(folder: Path, listed: dict[str, dict[str, Any]]) -> list[str]:
     faults = [f"{_shown(name)} is not allowed in it" for name in listed if not is_allowed(name)]
     faults += [f"{name} is missing in {RUN}" for name in REQUIRED if name not in listed]
     said = {
-        "unsafe": "has an unsafe name", "unlisted": f"is not in {RUN}", "irregular": "is not a regular file",
-        "missing": "is missing", "changed": "was changed", "flood": f"holds more than {MOST} files",
-    }  # fmt: skip
+        "unsafe": "has an unsafe name",
+        "unlisted": f"is not in {RUN}",
+        "irregular": "is not a regular file",
+        "missing": "is missing",
+        "changed": "was changed",
+        "flood": f"holds more than {MOST} files",
+    }
     for found in deviations(folder, listed, beside=[RUN], most=MOST, limit=limit_of):
         state = f"has {found.bytes:,} bytes" if found.kind == "size" else said[found.kind]
         faults.append(f"{_shown(found.name)} {state}")

@@ -113,9 +113,12 @@ def place_adapter(project: Project, fingerprint: str) -> int:
     with open(paths.test, "rb") as lines:
         rows = sum(1 for _ in lines)
     verdict = judge(
-        project, folder / REPORT, test_rows=rows, test_sha256=provenance.sha256(paths.test),
+        project,
+        folder / REPORT,
+        test_rows=rows,
+        test_sha256=provenance.sha256(paths.test),
         predictions=folder / PREDICTIONS,
-    )  # fmt: skip
+    )
     reasons = [*verdict.reasons, *_other_data(folder, paths)]
     if reasons or verdict.report is None:
         fix = "see the evaluation's comment; better data or training makes a better adapter, not another threshold"

@@ -39,10 +39,11 @@ def check_budget(main: Project, frozen: Project, rows: int, problems: Problems) 
     allowed = min(allowed, MAX_TOKENS)
     if cost.tokens > allowed:
         problems.add(
-            "configs/training_config.yaml", "E625",
+            "configs/training_config.yaml",
+            "E625",
             f"the run would take {cost.steps:,} steps over up to {cost.tokens:,} tokens ({config.optimiser.epochs:g} "
             f"epochs of {rows:,} rows of {config.max_length:,} tokens), the budget is {allowed:,} tokens",
             "lower epochs or max_length; a maintainer raises the budget by checks.epochs on the default branch",
             key="optimiser.epochs",
-        )  # fmt: skip
+        )
     return cost

@@ -35,8 +35,11 @@ MAX_TOTAL_BYTES = 200_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MODES = {
-    "120000": "a symbolic link", "160000": "a submodule", "100755": "an executable file", "040000": "a folder",
-}  # fmt: skip
+    "120000": "a symbolic link",
+    "160000": "a submodule",
+    "100755": "an executable file",
+    "040000": "a folder",
+}
 
 
 @dataclass(frozen=True)

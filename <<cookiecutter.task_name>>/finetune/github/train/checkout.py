@@ -139,9 +139,11 @@ def _git(root: Path, *arguments: str) -> bytes:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(
-            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments], capture_output=True, timeout=120,
+            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments],
+            capture_output=True,
+            timeout=120,
             env=environment,
-        )  # fmt: skip
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise FinetuneError(f"git did not run ({type(error).__name__})", "install git", "E614") from None
     if done.returncode:

@@ -63,9 +63,13 @@ def report(project: Project, sha: str, pr: str, fingerprint: str, digest: str, r
     from finetune.github.client.api import GitHub
 
     asked = _Asked(
-        actions.sha40(sha), actions.number(pr), actions.hex64(fingerprint), actions.hex64(digest),
-        actions.number(reuse) or 0, result,
-    )  # fmt: skip
+        actions.sha40(sha),
+        actions.number(pr),
+        actions.hex64(fingerprint),
+        actions.hex64(digest),
+        actions.number(reuse) or 0,
+        result,
+    )
     github = GitHub.from_environment()
     outcome = _outcome(project, asked)
     # Asked last, so that the answer is as fresh as can be: a push during the judging counts too.
@@ -98,9 +102,12 @@ def _outcome(project: Project, asked: _Asked) -> Outcome:
     except FinetuneError as failure:
         return _unusable(project, failure, policy)
     verdict = judge(
-        project, folder / REPORT, test_rows=frozen["test"]["rows"], test_sha256=frozen["test"]["sha256"],
+        project,
+        folder / REPORT,
+        test_rows=frozen["test"]["rows"],
+        test_sha256=frozen["test"]["sha256"],
         predictions=folder / PREDICTIONS,
-    )  # fmt: skip
+    )
     told = sections.measured(project, verdict, _origin(asked, frozen, run))
     state, code = ("success", OK) if verdict.passed else ("failure", GATE_FAILED)
     return Outcome(state, _description(project, verdict), told, code, policy)

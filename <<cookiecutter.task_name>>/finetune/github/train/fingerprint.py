@@ -41,15 +41,17 @@ def training_fingerprint(project: Project) -> str:
     scored: dict[str, Any] = task.model_dump(mode="json", include={"language", "metrics"})
     del scored["metrics"]["threshold"]
     constraints = root / "constraints.txt"
-    return provenance.digest({
-        "version": VERSION,
-        "data": data_inputs(project),
-        "scored": scored,
-        "training": project.training.model_dump(mode="json", exclude=set(NOT_TRAINED)),
-        "benchmark": project.benchmark.model_dump(mode="json", include=set(MEASURED)),
-        "code": {path.relative_to(root).as_posix(): provenance.sha256(path) for path in sorted(_code(root))},
-        "packages": provenance.sha256(constraints) if constraints.is_file() else None,
-    })  # fmt: skip
+    return provenance.digest(
+        {
+            "version": VERSION,
+            "data": data_inputs(project),
+            "scored": scored,
+            "training": project.training.model_dump(mode="json", exclude=set(NOT_TRAINED)),
+            "benchmark": project.benchmark.model_dump(mode="json", include=set(MEASURED)),
+            "code": {path.relative_to(root).as_posix(): provenance.sha256(path) for path in sorted(_code(root))},
+            "packages": provenance.sha256(constraints) if constraints.is_file() else None,
+        }
+    )
 
 
 def _code(root: Path) -> Iterator[Path]:

@@ -100,8 +100,9 @@ def _write(project: Project, github: GitHub, sha: str, number: int | None, sourc
         facts, rows = _check(project, frozen, source)
         listed = {
             path.relative_to(files).as_posix(): {"sha256": provenance.sha256(path), "bytes": path.stat().st_size}
-            for path in sorted(files.rglob("*")) if path.is_file()
-        }  # fmt: skip
+            for path in sorted(files.rglob("*"))
+            if path.is_file()
+        }
         changes += policy.config_changes(project, frozen) + policy.split_changes(project, frozen)
         manifest = {
             "version": VERSION,

@@ -109,8 +109,12 @@ def _compare(folder: Path, files: dict[str, Any], problems: Problems) -> None:
     listed = {f"{FILES}/{name}": facts for name, facts in files.items()}
     for found in deviations(folder, listed, beside=[INPUT], most=4 * MAX_FILES):
         said = {
-            "unsafe": "unsafe name", "unlisted": f"not in {INPUT}", "irregular": "no regular file",
-            "missing": "missing", "changed": "other bytes than were frozen", "flood": "far more files than were frozen",
-        }  # fmt: skip
+            "unsafe": "unsafe name",
+            "unlisted": f"not in {INPUT}",
+            "irregular": "no regular file",
+            "missing": "missing",
+            "changed": "other bytes than were frozen",
+            "flood": "far more files than were frozen",
+        }
         message = f"{found.bytes:,} bytes instead of {listed[found.name]['bytes']:,}" if found.kind == "size" else ""
         problems.add(shown(found.name), "E627", message or said[found.kind], _AGAIN)

@@ -12,7 +12,8 @@ from pathlib import Path
 from finetune.config.project import Project
 from finetune.evaluation.advice import advise
 from finetune.evaluation.gate import FAILED, LIMITED, PASSED, gate
-from finetune.evaluation.report_schema import EvaluationReport, GateRow, Report
+from finetune.evaluation.report_parts import GateRow
+from finetune.evaluation.report_schema import EvaluationReport, Report
 from finetune.github.train.kept_predictions import check_predictions
 from finetune.github.train.report_file import MAX_BYTES, read_report
 from finetune.github.train.strict_json import Unreadable, read_bytes
@@ -75,9 +76,11 @@ def _strange(project: Project, report: Report, test_rows: int, test_sha256: str)
     if told is not None and abs(told - primary.value) > _ROUNDING:
         found.append(f"primary.value is {primary.value:g}, metrics say {told:g}")
     for place, rows in (
-        ("outputs.rows", report.outputs.rows), ("data.rows", report.data.rows),
-        ("errors.rows", report.errors.rows), ("speed.rows", report.speed.rows),
-    ):  # fmt: skip
+        ("outputs.rows", report.outputs.rows),
+        ("data.rows", report.data.rows),
+        ("errors.rows", report.errors.rows),
+        ("speed.rows", report.speed.rows),
+    ):
         if rows != test_rows:
             found.append(f"{place} is {rows}, the test set has {test_rows} rows")
     if report.data.test_sha256 != test_sha256:
@@ -91,10 +94,13 @@ def _gate(project: Project, report: Report) -> tuple[list[GateRow], str]:
     low, high = report.intervals.get(primary) or (0.0, 0.0)
     own_data = [row.passed for row in report.gates if row.name == _OWN_DATA]
     return gate(
-        project, report.metrics, interval=(low, high),
-        difference=zero_shot.difference if zero_shot else None, trained_on_this_data=own_data == [True],
+        project,
+        report.metrics,
+        interval=(low, high),
+        difference=zero_shot.difference if zero_shot else None,
+        trained_on_this_data=own_data == [True],
         limited=report.limited,
-    )  # fmt: skip
+    )
 
 
 def _missed(row: GateRow) -> str:
@@ -110,12 +116,21 @@ def _judged(project: Project, report: Report, rows: list[GateRow], passed: bool)
     if metric not in report.metrics:
         return None
     floor = next(row for row in rows if row.name == metric)
-    primary = report.primary.model_copy(update={
-        "metric": metric, "value": report.metrics[metric], "threshold": project.task.metrics.threshold,
-        "ci": report.intervals[metric], "passed": floor.passed,
-    })  # fmt: skip
+    primary = report.primary.model_copy(
+        update={
+            "metric": metric,
+            "value": report.metrics[metric],
+            "threshold": project.task.metrics.threshold,
+            "ci": report.intervals[metric],
+            "passed": floor.passed,
+        }
+    )
     told = EvaluationReport.model_validate(report.model_dump(exclude_unset=True))
-    judged = told.model_copy(update={
-        "verdict": PASSED if passed else LIMITED if report.limited else FAILED, "primary": primary, "gates": rows,
-    })  # fmt: skip
+    judged = told.model_copy(
+        update={
+            "verdict": PASSED if passed else LIMITED if report.limited else FAILED,
+            "primary": primary,
+            "gates": rows,
+        }
+    )
     return judged.model_copy(update={"advice": advise(project, judged)})

@@ -33,9 +33,10 @@ def check_predictions(folder: Path, *, rows: int, test_sha256: str, adapter: str
     if recorded.get("sha256") != hashlib.sha256(content).hexdigest() or recorded.get("bytes") != len(content):
         reasons.append(f"{file}: other bytes than its manifest names")
     for key, wanted, what in (
-        ("test", test_sha256, "another test set"), ("rows", str(rows), "another number of rows"),
+        ("test", test_sha256, "another test set"),
+        ("rows", str(rows), "another number of rows"),
         ("artefact", adapter, "another adapter than the report"),
-    ):  # fmt: skip
+    ):
         if wanted is not None and inputs.get(key) != wanted:
             reasons.append(f"{manifest}: inputs.{key} {'is missing' if key not in inputs else f'names {what}'}")
     return [*reasons, *(f"{file}: {fault}" for fault in _rows(content, rows))]

@@ -25,7 +25,7 @@ from finetune.inventory import (
     is_machinery,
     kind_of,
     policy_sections,
-)  # fmt: skip
+)
 
 Change = dict[str, str]
 """{"path", "kind", "detail"}; kind is one of benchmark, task, training, code, packages, test-rows, not-taken."""
@@ -41,9 +41,12 @@ def check_fork_config(main: Project, frozen: Project, problems: Problems) -> Non
         ours, theirs = (p.training.model_dump(mode="json", include={section})[section] for p in (main, frozen))
         for key, old, new in _differences(ours, theirs, section):
             problems.add(
-                TRAINING, "E623", f"{new} instead of main's {old}: not a fork's to change",
-                "take main's value, or ask a maintainer to change it there first", key=key,
-            )  # fmt: skip
+                TRAINING,
+                "E623",
+                f"{new} instead of main's {old}: not a fork's to change",
+                "take main's value, or ask a maintainer to change it there first",
+                key=key,
+            )
 
 
 def check_base(frozen: Project, problems: Problems) -> None:
@@ -90,8 +93,9 @@ def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[
     theirs = {entry.path: Tracked(entry.mode, entry.sha) for entry in tree if entry.type != "tree"}
     found = [
         _change(path, "not-taken", "differs from main's, which was used")
-        for path in _JUDGED if main.get(path) != theirs.get(path)
-    ]  # fmt: skip
+        for path in _JUDGED
+        if main.get(path) != theirs.get(path)
+    ]
     paths = {path for path in (*main, *theirs) if is_machinery(path) and path != PACKAGES}
     if other := sum(main.get(path) != theirs.get(path) for path in paths):
         noun = "file differs" if other == 1 else "files differ"

@@ -113,8 +113,9 @@ def _compare_head(pull: dict[str, Any], sha: str, number: int) -> None:
     if pull["head"]["sha"] != sha:
         raise FinetuneError(
             f"the head moved: commit {sha[:12]} is not the head of pull request {number}",
-            "train the newer commit; a push to the pull request asks for it by itself", "E611",
-        )  # fmt: skip
+            "train the newer commit; a push to the pull request asks for it by itself",
+            "E611",
+        )
 
 
 def _pull(github: GitHub, number: int) -> dict[str, Any]:

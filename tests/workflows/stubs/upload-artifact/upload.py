@@ -44,9 +44,11 @@ def find(lines: list[str], hidden: bool) -> tuple[list[Path], Path]:
     patterns = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
     wanted = [Path.cwd() / pattern for pattern in patterns if not pattern.startswith("!")]
     roots = [search_path(path) for path in wanted]
-    roots = [root for number, root in enumerate(roots) if not any(
-        other in root.parents or (other == root and earlier < number) for earlier, other in enumerate(roots)
-    )]  # fmt: skip
+    roots = [
+        root
+        for number, root in enumerate(roots)
+        if not any(other in root.parents or (other == root and earlier < number) for earlier, other in enumerate(roots))
+    ]
     rules = [(not line.startswith("!"), matcher(str(Path.cwd() / line.lstrip("!")))) for line in patterns]
     found = []
     for root in roots:
@@ -110,10 +112,14 @@ def store(name: str, files: list[Path], root: Path, days: int) -> None:
             target.writestr(zipfile.ZipInfo(file.relative_to(root).as_posix()), file.read_bytes())
     now = datetime.now(UTC)
     record = {
-        "id": number, "name": name, "size_in_bytes": archive.stat().st_size, "created_at": stamp(now),
-        "expires_at": stamp(now + timedelta(days=days)), "expired": False,
+        "id": number,
+        "name": name,
+        "size_in_bytes": archive.stat().st_size,
+        "created_at": stamp(now),
+        "expires_at": stamp(now + timedelta(days=days)),
+        "expired": False,
         "digest": f"sha256:{hashlib.sha256(archive.read_bytes()).hexdigest()}",
-    }  # fmt: skip
+    }
     archive.with_suffix(".json").write_text(json.dumps(record, indent=2), encoding="utf-8")
     with open(os.environ["GITHUB_OUTPUT"], "a", encoding="utf-8") as output:
         output.write(f"artifact-id={number}\n")
