@@ -91,9 +91,7 @@ def _lines(sections: list[Section]) -> Iterator[str]:
 
 
 def main() -> None:
-    from finetune.provenance import write_text
-
-    write_text(PAGE, page())
+    PAGE.write_text(page(), encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":
