@@ -11,6 +11,8 @@ from config_files import Make
 from finetune.console import run
 from finetune.errors import BAD_INPUT, BadInput, FinetuneError, Problems
 from finetune.evaluation.advice import advise
+from finetune.evaluation.report_parts import GateRow, Outputs
+from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evidence.checklist import evaluate as decide
 from finetune.evidence.checklist import load_checklist, read_ticks
 from finetune.evidence.facts import Facts
@@ -95,14 +97,13 @@ def test_the_smoke_checklist_names_smoke_commands(smoke_root: Path) -> None:
 def test_the_advice_of_a_smoke_report_names_smoke_commands(smoke_root: Path, make_project: Make) -> None:
     from finetune.config.project import load_project
 
-    report = {
-        "gates": [{"name": "trained on the current data", "passed": False}], "baselines": {}, "advice": [],
-        "outputs": {"rows": 10, "unfinished": 0, "unparseable": 0}, "primary": {"value": 1.0, "passed": True},
-    }  # fmt: skip
+    stale = GateRow(name="trained on the current data", value=None, threshold=None, passed=False, note="")
+    outputs = Outputs(rows=10, unfinished=0, unparseable=0)
+    report = EvaluationReport.model_construct(gates=[stale], outputs=outputs)
     for smoke, command in ((True, "scripts/03_train.py --smoke,"), (False, "scripts/03_train.py,")):
         project = load_project(smoke_root, smoke)
         with pytest.MonkeyPatch.context() as patch:  # the other rules read parts of a report that this one lacks
             for rule in ("_low_score", "_weak_classes", "_confusions", "_training", "_memory", "_noise", "_baseline"):
                 patch.setattr(f"finetune.evaluation.advice.{rule}", lambda project, report: iter(()))
             (item,) = advise(project, report)
-        assert command in item["remedy"]
+        assert command in item.remedy

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from finetune.errors import FinetuneError
 from finetune.evaluation.report_parts import Machinery
 from finetune.github.train.checkout import is_input
-from finetune.github.train.fingerprint import is_code
+from finetune.inventory import is_step_code
 from finetune.machinery import LISTED, SEAL, compare, read_seal, recorded, sealable, text_digest
 from repository import ROOT
 
@@ -200,4 +200,4 @@ def test_a_sentence_that_contradicts_its_numbers_is_no_report(wrong: dict[str, A
 
 
 def test_the_seal_goes_along_with_a_training_run_and_changes_no_fingerprint() -> None:
-    assert is_input(SEAL) and not is_code(SEAL)
+    assert is_input(SEAL) and not is_step_code(SEAL)
