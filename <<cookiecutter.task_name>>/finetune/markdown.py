@@ -14,7 +14,7 @@ CHARACTERS = 60_000
 BYTES = 200_000
 """It stores 262,144 bytes: 65,536 characters of four bytes each."""
 # GitHub looks for mentions, issues, addresses and emoji after the entities are decoded: only a sign between parts them.
-_LINKING = re.compile(r"(?i)[@#]|:(?=//)|:(?=(?:[+-]1|100|1234|[\w+-]*[a-z][\w+-]*):)|www(?=\.)|\bGH(?=-\d)")
+_LINKING = re.compile(r"(?i)[@#]|:(?=//)|:(?=(?:[+-]1|100|1234|[\w+-]*[a-z][\w+-]*):)|www(?=\.)|GH(?=-\d)")
 # An underscore inside a word is no markup, and metric names stay readable. Lists and underlines begin a line.
 _ACTING = re.compile(r"[&<>@#`*\[\]|\\~!$]|(?<![^\W_])_|_(?![^\W_])|^[-+](?!\S)|^[-=:](?=[-=: ]*$)")
 _NUMBERED = re.compile(r"^(\d{1,9})([.)])(?!\S)")
