@@ -146,7 +146,7 @@ def test_the_check_names_gguf_files_and_a_report_of_another_time(converted: Proj
     edit(converted, BENCHMARK, "generation.context", 768)
     text = converted.paths.report_yaml.read_text(encoding="utf-8")
     adapter = yaml.safe_load(text)["provenance"]["adapter"]
-    converted.paths.report_yaml.write_text(text.replace(adapter, "0" * 64), encoding="utf-8")
+    converted.paths.report_yaml.write_text(text.replace(adapter, "f" * 64), encoding="utf-8")
     with pytest.raises(FinetuneError, match=r"E313 the evaluation report is about another adapter.*04_evaluate"):
         verify(converted)
     file = converted.paths.gguf / "small-task-Q8_0.gguf"

@@ -66,11 +66,11 @@ def test_every_artefact_is_measured_and_written_down(exported: Project) -> None:
     for name in ("merged", *QUANTISATIONS):
         row = table[name]
         assert row.passed is True and row.tokens_equal is True and row.template_equal is True
-        assert row.difference == pytest.approx(row.value - table.adapter.value)
-        assert row["prompts_compared"] == len(read_test(exported)) and row.bytes > 0 and row.tokens_per_s > 0
+        assert row.difference == pytest.approx(row.value - table["adapter"].value)
+        assert row.prompts_compared == len(read_test(exported)) and row.bytes > 0 and row.tokens_per_s > 0
         assert 0 <= row.agreement <= 1 and 0 <= row.finished_rate <= 1
-    assert table["vLLM"]["status"] == table["Ollama"]["status"] == "open"
-    assert table["vLLM"]["passed"] is None
+    assert table["vLLM"].status == table["Ollama"].status == "open"
+    assert table["vLLM"].passed is None
 
 
 def test_what_was_not_run_is_neither_passed_nor_failed(exported: Project) -> None:
@@ -102,7 +102,7 @@ def test_drop_beyond_the_tolerance_fails_after_the_report_is_written(
     with pytest.raises(GateFailed, match=r"E760 .*merged \(-\d\.\d+ against a tolerance of 0\.05\)") as failure:
         verify(strict)
     assert failure.value.exit_code == 76
-    assert rows(strict)["merged"]["passed"] is False and rows(strict)["merged"]["status"] == "failed"
+    assert rows(strict)["merged"].passed is False and rows(strict)["merged"].status == "failed"
 
 
 def test_gguf_with_another_template_is_not_run_and_fails(exported: Project) -> None:
@@ -133,16 +133,18 @@ def test_merged_model_that_reads_other_tokens_fails(exported: Project, monkeypat
     assert rows(exported)["f16"].tokens_equal is False and rows(exported)["Q8_0"].passed is True
 
 
+def reason(*, difference: float = 0.0, finished: float = 1.0) -> str:
+    return parity._reason(True, difference, finished, finished_before=1.0, tolerance=0.02)
+
+
 def test_answers_that_do_not_end_fail() -> None:
-    row = {"tokens_equal": True, "difference": 0.0, "tolerance": 0.02, "finished_rate": 0.5}
-    assert "50% of its answers come to an end" in parity._reason(row, 1.0)
-    assert parity._reason(row | {"finished_rate": 0.98}, 1.0) == ""
+    assert "50% of its answers come to an end" in reason(finished=0.5)
+    assert reason(finished=0.98) == ""
 
 
 def test_a_drop_of_exactly_the_tolerance_passes() -> None:
-    row = {"tokens_equal": True, "difference": 0.89 - 0.91, "tolerance": 0.02, "finished_rate": 1.0}
-    assert parity._reason(row, 1.0) == ""
-    assert parity._reason(row | {"difference": -0.0201}, 1.0) != ""
+    assert reason(difference=0.89 - 0.91) == ""
+    assert reason(difference=-0.0201) != ""
 
 
 def test_agreement_counts_identical_answers() -> None:
