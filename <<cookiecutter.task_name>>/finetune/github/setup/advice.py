@@ -28,7 +28,7 @@ def look(target: Target, path: str) -> Any | None:
 
 
 def _runners(target: Target) -> list[str]:
-    """R29: what waits 24 hours for a runner fails. T1: a public repository registers none of its own."""
+    """What waits 24 hours for a runner fails; a public repository should register none of its own."""
     own = (look(target, target.path("actions/runners?per_page=100")) or {}).get("runners") or []
     path = f"orgs/{target.name.partition('/')[0]}/actions/runners?per_page=100"
     shared = (look(target, path) if target.organisation else {}) or {}
