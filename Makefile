@@ -76,7 +76,8 @@ ifndef REPOSITORY
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
 endif
 	cd '$(or $(REPOSITORY),$(TEMPLATE))' && REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
-		$(PYTHON) -m pytest -q -n $(JOBS) $(foreach test,$(TESTS),'$(CURDIR)/tests/package/$(test)')
+		$(PYTHON) -m pytest -q -n $(JOBS) $(foreach test,$(or $(TESTS),.),'$(CURDIR)/tests/package/$(test)')
+
 .PHONY: coverage
 coverage: .venv/.complete ## how many of the machinery's lines its tests run; half as slow again as the tests alone
 	mkdir -p build

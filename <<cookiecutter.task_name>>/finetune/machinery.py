@@ -125,7 +125,7 @@ def compare(root: Path = ROOT, *, partial: bool = False) -> Comparison:
 
 
 def recorded(root: Path = ROOT) -> dict[str, Any]:
-    """The code that is running, for an evaluation report (`report_schema.Machinery`)."""
+    """The code that is running, for an evaluation report (`report_parts.Machinery`)."""
     try:
         found = compare(root, partial=True)
     except FinetuneError:

@@ -28,7 +28,7 @@ EXTRA = {
     ".env": "S=1\n",
     "finetune/__init__.py": "",
     "finetune/data/checks.py": "CODE = 1\n",
-    "finetune/github/gate.py": "GATE = 1\n",
+    "finetune/github/train/gate.py": "GATE = 1\n",
     "scripts/02_convert_format.py": "print(2)\n",
     "scripts/github.py": "print(0)\n",
     "torch.py": "EVIL = 1\n",

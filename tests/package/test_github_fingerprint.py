@@ -38,7 +38,7 @@ CHECKED = [
 ]
 IGNORED = [
     "README.md",
-    "finetune/github/comment.py",
+    "finetune/github/client/comments.py",
     "finetune/export/merge.py",
     "finetune/hub/publish.py",
     "scripts/github.py",

@@ -50,7 +50,7 @@ class TestPolicy:
         sha = work.changed(
             **{
                 "finetune/data/checks.py": "CODE = 2\n",
-                "finetune/github/gate.py": None,
+                "finetune/github/train/gate.py": None,
                 "scripts/new.py": "x",
                 "constraints.txt": "torch==9\n",
                 ".github/workflows/train.yml": "on: push\n",
@@ -60,7 +60,7 @@ class TestPolicy:
         assert self.changes(work, sha) == [
             (".github/workflows/train.yml", "code", "added"),
             ("constraints.txt", "packages", "changed; the runner installs main's"),
-            ("finetune/data/checks.py", "code", "changed"), ("finetune/github/gate.py", "code", "removed"),
+            ("finetune/data/checks.py", "code", "changed"), ("finetune/github/train/gate.py", "code", "removed"),
             ("scripts/new.py", "code", "added"),
         ]  # fmt: skip
 

@@ -204,7 +204,7 @@ class LineReader:
 class RecordReader:
     """Reads files one after another and yields the rows that are well formed; every other row is a problem.
 
-    For files of any size; step 01 and 02 read the same rows with the same rules in several processes (survey.py).
+    For files of any size; step 01 and 02 read the same rows with the same rules in several processes (scan/survey.py).
     """
 
     def __init__(self, task: TaskDefinition, problems: Problems) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from finetune.console import say
@@ -48,5 +49,5 @@ def _differing(found: Comparison, version: str) -> str:
 
 
 def _how_to_test(root: Path, version: str) -> str:
-    here = f"../{root.resolve().name}"
+    here = shlex.quote(f"../{root.resolve().name}")
     return f"none, if it is meant; a checkout of the template at {version} tests it by: make test REPOSITORY={here}"

@@ -27,7 +27,7 @@ class Credentials(Protocol):
 def find_credentials() -> Credentials:
     """HF_TOKEN, else Trusted Publishing where the job may mint id tokens, else the login of this machine.
 
-    Raises FinetuneError when there is none (E809) or the machine is told to stay offline (E815).
+    Raises FinetuneError when there is none (E809) or the machine is told to stay offline (E820).
     """
     from huggingface_hub import constants, get_token
 

