@@ -68,7 +68,7 @@ _TOKENS = {"classification": (16, 24), "extraction": (256, 384), "generation": (
 
 
 @dataclass(frozen=True)
-class _Given:
+class _RawDefinition:
     """What the rules read; of a value that is missing or wrong, a stand-in: its own problem is reported elsewhere."""
 
     values: dict[str, Any]
@@ -122,25 +122,25 @@ def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple))
 
 
-def _answer_tokens(given: _Given) -> int:
+def _answer_tokens(given: _RawDefinition) -> int:
     tokens = _TOKENS[given.task_type][given.wide]
     # A token is at least a byte of the label; one more ends the answer.
     longest = max((len(name.encode("utf-8", "replace")) + 1 for name in given.labels), default=0)
     return max(tokens, min(longest, 512)) if given.task_type == "classification" else tokens
 
 
-def _answer_example(given: _Given) -> str:
+def _answer_example(given: _RawDefinition) -> str:
     if given.task_type == "classification":
         return next(iter(given.labels), "label")
     return '{"entities":[]}' if given.task_type == "extraction" else _WRITTEN_ANSWER[given.language]
 
 
-def _prompt(given: _Given) -> str:
+def _prompt(given: _RawDefinition) -> str:
     text = _PROMPT[given.task_type][given.language]
     return text.replace("{description}", given.text("description", "Answer").rstrip(".。"))
 
 
-RULES: dict[str, Callable[[_Given], Any]] = {
+RULES: dict[str, Callable[[_RawDefinition], Any]] = {
     "license": lambda given: NO_LICENCE,
     "input.description": lambda given: _INPUT[given.language],
     "input.example": lambda given: _INPUT_EXAMPLE[given.language],
@@ -164,7 +164,7 @@ RULES: dict[str, Callable[[_Given], Any]] = {
 
 def derive(values: dict[str, Any]) -> dict[str, Any]:
     """{dotted key: value} of every key that `values` (of task_definition.yaml) leaves to its rule."""
-    given, found = _Given(values), {}
+    given, found = _RawDefinition(values), {}
     for key, rule in RULES.items():
         section, _, name = key.rpartition(".")
         inside = values.get(section, {}) if section else values

@@ -33,7 +33,7 @@ class Row(msgspec.Struct, frozen=True):
     group: str | None = None
 
 
-class Twin(msgspec.Struct, frozen=True, gc=False):
+class Duplicate(msgspec.Struct, frozen=True, gc=False):
     """The first record with the same normalised input."""
 
     path: str
@@ -52,7 +52,7 @@ class Record(msgspec.Struct, frozen=True):
     line: int
     key: bytes
     """sha256 of the normalised input (32 bytes)."""
-    twin: Twin | None
+    twin: Duplicate | None
 
 
 class Layout(msgspec.Struct):
@@ -239,7 +239,7 @@ class RecordReader:
         twin = None
         if found.first is not None:
             path, line = self._paths[found.first >> _LINE_BITS], found.first & (1 << _LINE_BITS) - 1
-            twin = Twin(path, line, found.same_answer)
+            twin = Duplicate(path, line, found.same_answer)
         return Record(found.id, row.input, row.reference, row.group, name, number, key, twin)
 
 

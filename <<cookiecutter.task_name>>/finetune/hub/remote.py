@@ -60,7 +60,7 @@ class Snapshot:
         return sorted({*wrong, *(self.files.keys() - planned.keys() - _HUBS_OWN)})
 
 
-def _told(method: Callable[Concatenate[Remote, P], T]) -> Callable[Concatenate[Remote, P], T]:
+def _translate_errors(method: Callable[Concatenate[Remote, P], T]) -> Callable[Concatenate[Remote, P], T]:
     """Turn what the client raises into the user's words; bugs pass through as they are."""
 
     @wraps(method)
@@ -90,7 +90,7 @@ class Remote:
 
         return HfApi(token=self._credentials.token(self.plan.repo))
 
-    @_told
+    @_translate_errors
     def prepare(self) -> None:
         """Make sure the repository exists, is not a renamed one, and may be written; nothing is uploaded."""
         repo = self.plan.repo
@@ -104,7 +104,7 @@ class Remote:
             shown = "private" if info.private else "public"
             say(f"  {repo} is {shown}, hub.private says otherwise: change it in the repository's settings on the Hub")
 
-    @_told
+    @_translate_errors
     def snapshot(self, revision: str) -> Snapshot:
         """The files at a branch, tag or commit, read at the commit it names now."""
         from huggingface_hub.hf_api import RepoFile
@@ -122,7 +122,7 @@ class Remote:
 
         return retrying(read, f"files of {self.plan.repo}")
 
-    @_told
+    @_translate_errors
     def tagged(self) -> str | None:
         """The tagged commit when the tag exists with the planned content, None when there is no such tag.
 
@@ -141,7 +141,7 @@ class Remote:
             )
         return found.commit
 
-    @_told
+    @_translate_errors
     def commit(self) -> str:
         """Bring main to the planned content in one commit, or in none when it is there already; the commit's sha.
 
@@ -175,7 +175,7 @@ class Remote:
                 wait_or_raise(error, attempt, f"commit to {self.plan.repo}")
                 attempt += 1
 
-    @_told
+    @_translate_errors
     def verify(self, commit: str) -> None:
         """Compare every file's size and hash at `commit` with the plan. Raises StorageFault E813."""
         different = self.snapshot(commit).differences(self.plan)
@@ -186,7 +186,7 @@ class Remote:
                 "E813",
             )
 
-    @_told
+    @_translate_errors
     def tag(self, commit: str) -> None:
         """Set the tag at `commit`; a tag that exists by now must hold the planned content."""
         from huggingface_hub.errors import HfHubHTTPError

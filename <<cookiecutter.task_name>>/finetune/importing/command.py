@@ -58,7 +58,7 @@ def import_data(
     dry_run: bool,
 ) -> int:
     """Import `files`; the other arguments are the options above. Raises FinetuneError (E172) for one that cannot be."""
-    files = files or _told_by_make()
+    files = files or _files_from_environment()
     delimiter = {"tab": "\t", r"\t": "\t", "comma": ",", "semicolon": ";"}.get(delimiter, delimiter)
     if len(delimiter) > 1 or delimiter in ('"', "\n", "\r"):
         raise FinetuneError(f"--delimiter {delimiter[:20]!r} is not one sign", "for instance: --delimiter ';'", "E172")
@@ -70,7 +70,7 @@ def import_data(
     return import_files(project, files, wishes)
 
 
-def _told_by_make() -> list[Path]:
+def _files_from_environment() -> list[Path]:
     """The words of FILES, by which `make import` names files: quotes, ~, * and ? as in a shell, and nothing is run."""
     try:
         words = shlex.split(os.environ.get("FILES", ""))

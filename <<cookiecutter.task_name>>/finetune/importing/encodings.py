@@ -75,7 +75,7 @@ def find_encoding(file: Path, name: str, language: str, asked: str | None = None
     Raises FinetuneError (E163) where the bytes do not fit, or fit nothing well.
     """
     if asked is not None:
-        return _asked(file, name, asked)
+        return _explicit_encoding(file, name, asked)
     with open(file, "rb") as stream:
         head = stream.read(_BLOCK)
     for bom, codec in _BOMS.items():
@@ -96,7 +96,7 @@ def find_encoding(file: Path, name: str, language: str, asked: str | None = None
     return _legacy(file, name, language, broken)
 
 
-def _asked(file: Path, name: str, asked: str) -> Encoding:
+def _explicit_encoding(file: Path, name: str, asked: str) -> Encoding:
     try:
         codec = codecs.lookup(asked).name
         "x".encode(codec)

@@ -27,7 +27,7 @@ PARALLEL_FROM_BYTES = 4_000_000
 PROGRESS_FROM_BYTES = 10_000_000
 
 
-class Twin(msgspec.Struct, frozen=True, gc=False):
+class DuplicateRow(msgspec.Struct, frozen=True, gc=False):
     """A row whose normalised input came before. Rows are counted over all files, from 0."""
 
     row: int
@@ -54,7 +54,7 @@ class Survey:
         self.shorts, self._answers = array("Q"), array("I")
         self.ids: dict[int, str] = {}
         """Ids of the rows whose id is not `default_id` of their input."""
-        self.twins: list[Twin] = []
+        self.twins: list[DuplicateRow] = []
         self.near: list[Near] = []
         self.groups: dict[int, str] = {}
         self.salt_keys: dict[bytes, set[str]] = {}
@@ -120,7 +120,7 @@ class Survey:
             elif found.id != default_id(short):
                 self.ids[row] = found.id
             if found.first is not None:
-                self.twins.append(Twin(row, found.first, found.same_answer))
+                self.twins.append(DuplicateRow(row, found.first, found.same_answer))
         self._own, self._repeated, self._answers = {}, set(), array("I")
 
     def search_near(self, spool: Spool, run: Map[Any, Any]) -> None:

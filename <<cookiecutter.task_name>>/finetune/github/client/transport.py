@@ -84,7 +84,7 @@ def _redirected(method: str, url: str, target: str, home: tuple[str, str, int]) 
     return url
 
 
-class _AsItComes(urllib.request.HTTPErrorProcessor):
+class _KeepErrorResponses(urllib.request.HTTPErrorProcessor):
     """Errors and redirects are answers: urllib would hand the token to whatever host a redirect names."""
 
     def http_response(self, request: urllib.request.Request, response: Any) -> Any:
@@ -93,7 +93,7 @@ class _AsItComes(urllib.request.HTTPErrorProcessor):
     https_response = http_response
 
 
-_OPENER = urllib.request.build_opener(_AsItComes)
+_OPENER = urllib.request.build_opener(_KeepErrorResponses)
 
 
 def _once(

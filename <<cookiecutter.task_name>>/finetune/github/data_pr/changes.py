@@ -75,11 +75,11 @@ def compare_rows(before: Checkout, after: Checkout) -> RowChanges:
     waiting: dict[bytes, bytes] = {}
     for identity, row, text in before.rows():
         waiting[identity] = row
-        count.stood(unpack(row), text)
+        count.count_before(unpack(row), text)
     fresh: list[bytes] = []
     for identity, row, text in after.rows():
         old = waiting.pop(identity, None)
-        count.stands(unpack(row), text if old is None or old[:TEXT_BYTES] != row[:TEXT_BYTES] else None)
+        count.count_after(unpack(row), text if old is None or old[:TEXT_BYTES] != row[:TEXT_BYTES] else None)
         if old is None:
             fresh.append(row)
         elif old[:CONTENT_BYTES] != row[:CONTENT_BYTES] or old[CONTENT_BYTES] != row[CONTENT_BYTES]:
@@ -117,13 +117,13 @@ class _Counts:
         """Everything that a row counts towards."""
         return [self._total, self._splits[row.split], *(self._classes[number] for number in row.classes)]
 
-    def stood(self, row: Row, text: str) -> None:
+    def count_before(self, row: Row, text: str) -> None:
         """A row of the first checkout."""
         self._phrases.old(text)
         for tally in self._tallies(row):
             tally.before += 1
 
-    def stands(self, row: Row, text: str | None) -> None:
+    def count_after(self, row: Row, text: str | None) -> None:
         """A row of the second checkout; its text, if it is new or another than before."""
         if text is not None:
             self._phrases.new(text, min(row.classes) if self._labels else None)

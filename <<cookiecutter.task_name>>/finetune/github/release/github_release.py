@@ -69,10 +69,10 @@ def _create(github: GitHub, tag: Tag, commit: str, bundle: Bundle) -> Release:
     except ApiError as error:
         if not (error.unsure or error.status == 422):
             raise
-        return find_release(github, tag) or _again(github, error, body)
+        return find_release(github, tag) or _retry_create(github, error, body)
 
 
-def _again(github: GitHub, error: ApiError, body: object) -> Release:
+def _retry_create(github: GitHub, error: ApiError, body: object) -> Release:
     """GitHub did not make the draft: asked a second time, unless it refused the first."""
     if error.status == 422:
         raise error

@@ -29,7 +29,7 @@ def on_top(record: Mapping[str, str], tag: Tag, before: Reader, now: Reader, nam
         return {path: record[path]}
     files = {}
     for name, text in record.items():
-        content = text if name in (path, _GUIDE) else _again(name, text, tag, before(name), now(name))
+        content = text if name in (path, _GUIDE) else _reapply(name, text, tag, before(name), now(name))
         if content is None:
             say(f"  {name} was changed since the release and is left alone")
         else:
@@ -37,7 +37,7 @@ def on_top(record: Mapping[str, str], tag: Tag, before: Reader, now: Reader, nam
     return files
 
 
-def _again(name: str, text: str, tag: Tag, before: str | None, now: str | None) -> str | None:
+def _reapply(name: str, text: str, tag: Tag, before: str | None, now: str | None) -> str | None:
     """The release's edit of one file, made on its present content; None where that is not possible."""
     if now == before:
         return text

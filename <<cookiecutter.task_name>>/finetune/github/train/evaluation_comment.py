@@ -41,7 +41,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Arguments:
     """The step's arguments, each of the form it must have."""
 
     sha: str
@@ -62,7 +62,7 @@ def report(project: Project, sha: str, pr: str, fingerprint: str, digest: str, r
     """
     from finetune.github.client.api import GitHub
 
-    asked = _Asked(
+    asked = _Arguments(
         actions.sha40(sha),
         actions.number(pr),
         actions.hex64(fingerprint),
@@ -81,7 +81,7 @@ def report(project: Project, sha: str, pr: str, fingerprint: str, digest: str, r
     return outcome.exit_code
 
 
-def _outcome(project: Project, asked: _Asked) -> Outcome:
+def _outcome(project: Project, asked: _Arguments) -> Outcome:
     """What build/input and build/adapter say, whatever their state."""
     from finetune.github.train.frozen import read_input
 
@@ -113,13 +113,13 @@ def _outcome(project: Project, asked: _Asked) -> Outcome:
     return Outcome(state, _description(project, verdict), told, code, policy)
 
 
-def _require_same(frozen: dict[str, Any], asked: _Asked) -> None:
+def _require_same(frozen: dict[str, Any], asked: _Arguments) -> None:
     told = (frozen["sha"], frozen["pr"], frozen["fingerprint"])
     if told != (asked.sha, asked.number, asked.fingerprint):
         raise FinetuneError("the frozen input is of another commit, pull request or fingerprint", code="E636")
 
 
-def _require_run(run: dict[str, Any], asked: _Asked) -> None:
+def _require_run(run: dict[str, Any], asked: _Arguments) -> None:
     """The adapter is of the run that was named; of this run, it was made of this very input."""
     if run["run_id"] != (asked.reuse or actions.run_id()):
         raise FinetuneError("the adapter artifact is of another run", code="E636")
@@ -134,7 +134,7 @@ def _unusable(project: Project, failure: FinetuneError, policy: list[str]) -> Ou
     return Outcome("error", "not judged: the training's files cannot be used", told, IO_FAULT, policy)
 
 
-def _origin(asked: _Asked, frozen: dict[str, Any], run: dict[str, Any]) -> str:
+def _origin(asked: _Arguments, frozen: dict[str, Any], run: dict[str, Any]) -> str:
     """Which commit, which run, how many rows; and that nothing was trained anew where nothing was."""
     rows = frozen["rows"]
     counts = f"{rows['train']:,} training, {rows['valid']:,} validation and {rows['test']:,} test rows"
@@ -170,7 +170,7 @@ def _head(github: GitHub, pull: int | None) -> str | None:
         return None
 
 
-def _publish(github: GitHub, asked: _Asked, outcome: Outcome) -> None:
+def _publish(github: GitHub, asked: _Arguments, outcome: Outcome) -> None:
     """The summary first, which nothing can keep from being written; the status last, since it may raise."""
     page, address = actions.run_url(), None
     actions.summary(outcome.body)

@@ -48,7 +48,9 @@ def judge(project: Project, report: bytes | Path, *, test_rows: int, test_sha256
         reasons = [f"evaluation_report.yaml: {refusal}"]
         reasons += check_predictions(predictions, rows=test_rows, test_sha256=test_sha256)
         return Verdict(False, [], reasons, None)
-    reasons = [f"evaluation_report.yaml: {fault}" for fault in _strange(project, values, test_rows, test_sha256)]
+    reasons = [
+        f"evaluation_report.yaml: {fault}" for fault in _inconsistencies(project, values, test_rows, test_sha256)
+    ]
     adapter = values.provenance.adapter
     reasons += check_predictions(predictions, rows=test_rows, test_sha256=test_sha256, adapter=adapter)
     rows, verdict = _gate(project, values)
@@ -59,7 +61,7 @@ def judge(project: Project, report: bytes | Path, *, test_rows: int, test_sha256
     return Verdict(passed, rows, reasons, _judged(project, values, rows, passed))
 
 
-def _strange(project: Project, report: Report, test_rows: int, test_sha256: str) -> list[str]:
+def _inconsistencies(project: Project, report: Report, test_rows: int, test_sha256: str) -> list[str]:
     """Why the numbers are not those of this task on this test set, or contradict each other."""
     found = []
     task, primary, metric = report.task, report.primary, project.task.metrics.primary

@@ -34,7 +34,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
 def loads(data: bytes) -> Any:
     """The one JSON value in `data`. Raises Unreadable."""
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_once, parse_constant=_refuse, parse_float=_finite)
+        return json.loads(
+            data.decode("utf-8"), object_pairs_hook=_reject_duplicate_keys, parse_constant=_refuse, parse_float=_finite
+        )
     except Unreadable:
         raise
     except (ValueError, RecursionError):
@@ -46,7 +48,7 @@ def read_json(path: Path, limit: int) -> Any:
     return loads(read_bytes(path, limit))
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
         # Which of the two counts would depend on the reader.
