@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from disk import full_disk, names
 from finetune import provenance
@@ -23,7 +22,6 @@ from finetune.provenance import (
     write_json,
     write_manifest,
     write_text,
-    write_yaml,
 )
 from finetune.sealed import is_current
 
@@ -58,16 +56,14 @@ def test_an_interrupted_write_leaves_no_temporary_file(tmp_path: Path, monkeypat
     assert names(tmp_path) == []
 
 
-def test_json_and_yaml_keep_order_and_text(tmp_path: Path) -> None:
+def test_json_keeps_order_and_text(tmp_path: Path) -> None:
     value = {"z": "中文", "a": [1, 2.5, None, True], "no": "no"}
     write_json(tmp_path / "a.json", value)
-    write_yaml(tmp_path / "a.yaml", value)
     assert list(json.loads((tmp_path / "a.json").read_text(encoding="utf-8"))) == ["z", "a", "no"]
-    assert yaml.safe_load((tmp_path / "a.yaml").read_text(encoding="utf-8")) == value
     assert "中文" in (tmp_path / "a.json").read_text(encoding="utf-8")
     with pytest.raises(ValueError):
         write_json(tmp_path / "b.json", {"x": float("nan")})
-    assert names(tmp_path) == ["a.json", "a.yaml"]
+    assert names(tmp_path) == ["a.json"]
 
 
 # Fingerprints

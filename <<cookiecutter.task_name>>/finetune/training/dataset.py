@@ -18,8 +18,6 @@ from finetune.errors import FinetuneError, Problems
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-IGNORED = -100
-
 
 @dataclass(frozen=True)
 class EncodedRow:

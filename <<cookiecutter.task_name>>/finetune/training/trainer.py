@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finetune import provenance, sealed
@@ -277,11 +276,3 @@ def _check_targets(model: torch.nn.Module, project: Project) -> None:
     if unknown := sorted(set(targets) - linear):
         known = ", ".join(sorted(linear - {"lm_head"}))
         raise FinetuneError(f"target_modules {', '.join(unknown)} match nothing", f"use some of: {known}", code="E225")
-
-
-def adapter_log(folder: Path) -> list[dict[str, Any]]:
-    """The training log beside an adapter; empty when there is none."""
-    try:
-        return [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
-    except OSError:
-        return []
