@@ -80,7 +80,7 @@ def resolve_base(project: Project) -> BaseModel:
     try:
         path = Path(download(config.id, config.revision))
     except StorageFault:
-        if config.id not in PACKAGED or not _package_file(config.id):
+        if config.id not in PACKAGED or not packaged_file(config.id):
             raise
         say(f"  the Hub is out of reach: {config.id} comes from the package {PACKAGED[config.id][0]}")
         return _packaged(unpacked, _unpack(config.id, unpacked), config.id, config.license)
@@ -103,7 +103,8 @@ def _packaged(path: Path, manifest: dict[str, Any], model_id: str, license: str)
     return BaseModel(path, model_id, manifest["facts"]["revision"], "package", fingerprint, license)
 
 
-def _package_file(model_id: str) -> Path | None:
+def packaged_file(model_id: str) -> Path | None:
+    """The GGUF file of a model of PACKAGED; None where its package is not installed."""
     package, name = PACKAGED[model_id]
     try:
         file = Path(str(resources.files(package) / name))
@@ -118,7 +119,7 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet()
-    file = _package_file(model_id)
+    file = packaged_file(model_id)
     assert file is not None
     with provenance.staged(target) as folder:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
@@ -129,7 +130,7 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
         model.hf_quantizer = None
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _portable_tokenizer(folder / "tokenizer_config.json")
+        portable_tokenizer(folder / "tokenizer_config.json")
         outputs = sorted(path for path in folder.iterdir() if path.is_file())
         facts = {"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"}
         return provenance.write_manifest(
@@ -141,7 +142,7 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
         )
 
 
-def _portable_tokenizer(file: Path) -> None:
+def portable_tokenizer(file: Path) -> None:
     """Name the class that every version of transformers knows; its fifth writes one that older loaders refuse."""
     values = json.loads(file.read_text(encoding="utf-8"))
     kept = {key: value for key, value in values.items() if key not in ("backend", "is_local", "local_files_only")}
