@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from finetune.errors import FinetuneError
-from finetune.github.client import api
 from finetune.github.client.api import ApiError, GitHub
 from github_fake import TOKEN, Answer, GitHubFake
 
 PULL = "/repos/{repo}/pulls/7"
-
-
-@pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubFake]:
-    monkeypatch.setenv("LLM_FT_BACKOFF", "0.001")
-    with GitHubFake() as fake:
-        yield fake
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr(api, "pause", found.append)
-    return found
 
 
 def test_a_download_follows_to_storage_without_the_token(github: GitHubFake) -> None:
