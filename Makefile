@@ -26,6 +26,9 @@ TESTS ?= .
 JOBS ?= 2
 
 PYTHON := $(CURDIR)/.venv/bin/python
+# One word each, whatever the folder is called that it lies in.
+quoted = '$(subst ','\'',$(1))'
+RUN := $(call quoted,$(PYTHON))
 TEMPLATE := <<cookiecutter.task_name>>
 CACHES := -name __pycache__ -o -name .pytest_cache -o -name .ruff_cache -o -name .hypothesis
 SOURCES = cookiecutter.json $(shell find '$(TEMPLATE)' templates hooks \( $(CACHES) \) -prune -o -type f -print)
@@ -48,17 +51,17 @@ setup: .venv/.complete ## make .venv with everything, for the template and for w
 
 # The stamp is written last: a killed installation is finished by the next call.
 .venv/.complete: constraints.txt pyproject.toml
-	@EXTRAS=pipeline,dev TORCH_INDEX='$(TORCH_INDEX)' $(BASE_PYTHON) -I '$(TEMPLATE)/.github/actions/setup/setup.py' --develop
+	@EXTRAS=pipeline,dev TORCH_INDEX='$(TORCH_INDEX)' $(call quoted,$(BASE_PYTHON)) -I '$(TEMPLATE)/.github/actions/setup/setup.py' --develop
 	@touch $@
 
 .PHONY: demo
 demo: $(DEMO).baked ## every stage of the pipeline for real, on a CPU; a killed run goes on
-	$(MAKE) --no-print-directory -C $(DEMO) all PYTHON=$(PYTHON)
+	$(MAKE) --no-print-directory -C $(DEMO) all PYTHON=$(RUN)
 
 # Baked beside and moved into place, so that a half-baked folder is never run; baked anew when the template changed.
 $(DEMO).baked: $(SOURCES) | .venv/.complete
 	rm -rf build/demo/.baking $(DEMO)
-	$(PYTHON) -m cookiecutter . --no-input --default-config --output-dir build/demo/.baking task_name=$(DEMO_NAME) \
+	$(RUN) -m cookiecutter . --no-input --default-config --output-dir build/demo/.baking task_name=$(DEMO_NAME) \
 		task_type=$(TYPE) language=$(LANGUAGE) preset=$(PRESET) threshold=$(THRESHOLD) sample_data=true > /dev/null
 	mv build/demo/.baking/$(DEMO_NAME) $(DEMO)
 	rmdir build/demo/.baking
@@ -66,47 +69,47 @@ $(DEMO).baked: $(SOURCES) | .venv/.complete
 
 .PHONY: bake
 bake: .venv/.complete ## answer the questions, get a repository in build/bake
-	$(PYTHON) -m cookiecutter . --output-dir build/bake $(ARGS)
+	$(RUN) -m cookiecutter . --output-dir build/bake $(ARGS)
 
 .PHONY: test test-bakes test-workflows test-families
 test: .venv/.complete ## style, types, the template's tests, the machinery's; REPOSITORY=../my-task: only that one's machinery
 ifndef REPOSITORY
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m mypy
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
+	$(RUN) -m ruff check .
+	$(RUN) -m mypy
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) --ignore-glob='tests/test_workflows_*' --ignore=tests/families
 endif
-	cd '$(or $(REPOSITORY),$(TEMPLATE))' && REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
-		$(PYTHON) -m pytest -q -n $(JOBS) $(foreach test,$(or $(TESTS),.),'$(CURDIR)/tests/package/$(test)')
+	cd $(call quoted,$(or $(REPOSITORY),$(TEMPLATE))) && REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
+		$(RUN) -m pytest -q -n $(JOBS) $(foreach test,$(or $(TESTS),.),$(call quoted,$(CURDIR)/tests/package/$(test)))
 
 .PHONY: coverage
 coverage: .venv/.complete ## how many of the machinery's lines its tests run; half as slow again as the tests alone
 	mkdir -p build
-	cd '$(TEMPLATE)' && COVERAGE_FILE='$(CURDIR)/build/.coverage' REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
-		$(PYTHON) -m pytest -q -n $(JOBS) --cov=finetune --cov-report=term:skip-covered '$(CURDIR)/tests/package'
+	cd '$(TEMPLATE)' && COVERAGE_FILE=$(call quoted,$(CURDIR)/build/.coverage) REPOSITORY="$$PWD" OMP_NUM_THREADS=1 \
+		$(RUN) -m pytest -q -n $(JOBS) --cov=finetune --cov-report=term:skip-covered $(call quoted,$(CURDIR)/tests/package)
 
 test-bakes: .venv/.complete ## what needs no torch: bakes, hooks, hostile answers, cruft
-	$(PYTHON) -m pytest -q -n $(JOBS) -k 'not accelerate' tests/test_bake.py tests/test_baked_quality.py \
+	$(RUN) -m pytest -q -n $(JOBS) -k 'not accelerate' tests/test_bake.py tests/test_baked_quality.py \
 		tests/test_hooks.py tests/test_hostile_answers.py tests/test_init_project.py
 test-workflows: .venv/.complete ## the generated workflows under the real act, with real training; minutes
-	$(PYTHON) -m pytest -q tests/test_workflow_rules.py tests/test_workflow_linters.py
-	$(PYTHON) -m pytest -q -n $(JOBS) tests/test_workflows_*.py
+	$(RUN) -m pytest -q tests/test_workflow_rules.py tests/test_workflow_linters.py
+	$(RUN) -m pytest -q -n $(JOBS) tests/test_workflows_*.py
 test-families: .venv/.complete ## other base models by use_model.py, through 01 to 07; needs npm, minutes
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n $(JOBS) tests/families
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -q -n $(JOBS) tests/families
 
 # Not by way of .venv/.complete: it must work in the middle of a merge.
 .PHONY: seal
 seal: ## the digest of every file of the machinery, into SEALED.json; after any change or merge of it
-	$(PYTHON) .github/seal.py
+	$(RUN) .github/seal.py
 
 .PHONY: lint types format
 types: .venv/.complete ## check the machinery's types
-	$(PYTHON) -m mypy
+	$(RUN) -m mypy
 lint: .venv/.complete ## check style
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
 format: .venv/.complete ## repair style
-	$(PYTHON) -m ruff check --fix .
-	$(PYTHON) -m ruff format .
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
 
 .PHONY: clean
 clean: ## remove everything made here, except .venv

@@ -112,7 +112,7 @@ def _labels(answers: Answers) -> Iterator[str]:
     pairs, faults = list(answers.get("_named", {}).items()), []
     if not pairs:  # typed; a definition file has been checked by its schema
         pairs = parse_labels(text, task_type)
-        faults = list(_label_faults(text, pairs, 2 if task_type == "classification" else 1))
+        faults = list(label_faults(text, pairs, 2 if task_type == "classification" else 1))
     for fault in faults:
         yield _problem("labels", text, fault, "; ".join(sample.split("; ")[:2]))
     wanted, given = [[name for name, _ in named] for named in (parse_labels(sample, task_type), pairs)]
@@ -125,7 +125,7 @@ def _labels(answers: Answers) -> Iterator[str]:
         )
 
 
-def _label_faults(text: str, pairs: list[tuple[str, str]], least: int) -> Iterator[str]:
+def label_faults(text: str, pairs: list[tuple[str, str]], least: int) -> Iterator[str]:
     """What is wrong with the list as a whole and with each name and description; the schema's rule is `Named`."""
     if len(pairs) < least:
         yield f"at least {least} 'name: description', separated by semicolons"
@@ -202,7 +202,7 @@ def try_again(answers: Answers, caller: list[str], environment: Mapping[str, str
 
     An answer keeps its faults, so that only they have to be changed; only what cannot be shown is left out of it.
     """
-    place = _tool(caller)
+    place = calling_tool(caller)
     if place is None:
         return ""
     tool, skip = Path(caller[place]).name, False
@@ -222,7 +222,7 @@ def try_again(answers: Answers, caller: list[str], environment: Mapping[str, str
     return " \\\n  ".join(" ".join(map(_quoted, words)) for words in ([*kept, "--no-input"], *extra))
 
 
-def _tool(caller: list[str]) -> int | None:
+def calling_tool(caller: list[str]) -> int | None:
     """Where in the words of a command cookiecutter or cruft is named: `python …/cookiecutter`, `python -m cruft`."""
     place = next((number for number, word in enumerate(caller) if number and not word.startswith("-")), 0)
     by_python = caller and Path(caller[0]).name.lower().startswith(("python", "pypy"))
@@ -276,7 +276,7 @@ def stop(caller: list[str]) -> int:
     """End the caller as Ctrl-C does: after a hook's exit code, 15 (cookiecutter 2.7) or 100 lines (cruft) of traceback
     would stand below the message. Anything that is not their command line gets the exit code only (ADR 0015).
     """
-    if _tool(caller) is not None and os.name == "posix" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+    if calling_tool(caller) is not None and os.name == "posix" and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         os.kill(os.getppid(), signal.SIGINT)
         with suppress(OSError):  # the new folder, which they remove after a failure but not after Ctrl-C
             Path.cwd().rmdir()

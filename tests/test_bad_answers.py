@@ -197,7 +197,7 @@ def test_the_command_starts_as_the_user_started(
 
 def test_only_cookiecutter_and_cruft_themselves_are_stopped() -> None:
     """What bakes through the library gets the exit code of the hook, and no signal."""
-    assert [pre._tool(caller) is not None for caller, _, _ in CALLS] == [True] * 7 + [False] * 3
+    assert [pre.calling_tool(caller) is not None for caller, _, _ in CALLS] == [True] * 7 + [False] * 3
 
 
 def test_an_old_cookiecutter_is_told_which_one_is_needed(tmp_path: Path) -> None:

@@ -184,11 +184,11 @@ def test_a_list_is_read_as_it_is_meant(bake: Bake, typed: str, pairs: list[tuple
 )
 def test_what_cannot_be_meant_is_refused(questions: dict[str, Any], task_type: str, typed: str, rule: str) -> None:
     least = 2 if task_type == "classification" else 1
-    assert rule in " ".join(pre._label_faults(typed, pre.parse_labels(typed, task_type), least))
+    assert rule in " ".join(pre.label_faults(typed, pre.parse_labels(typed, task_type), least))
 
 
 def test_where_only_the_format_is_in_the_way_the_file_is_named() -> None:
-    (fault,) = pre._label_faults("a: one: two; b: three", [("a", "one: two"), ("b", "three")], 2)
+    (fault,) = pre.label_faults("a: one: two; b: three", [("a", "one: two"), ("b", "three")], 2)
     assert "init_project.py" in fault
 
 
@@ -203,7 +203,7 @@ def test_question_and_schema_have_one_rule(name: str, text: str) -> None:
         by_file = True
     except ValidationError:
         by_file = False
-    assert by_file == (not list(pre._label_faults(f"{name}: {text}", [(name, text)], 1)))
+    assert by_file == (not list(pre.label_faults(f"{name}: {text}", [(name, text)], 1)))
 
 
 def test_a_file_still_may_not_hold_what_is_no_line(bake: Bake, tmp_path: Path) -> None:

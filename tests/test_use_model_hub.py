@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,8 +48,8 @@ def project(bake: Bake) -> BakedProject:
 
 
 @pytest.fixture
-def use(server: HubServer, project: BakedProject, tmp_path: Path) -> Use:
-    """`use("acme/small-instruct", "--dry-run", HF_TOKEN="…")` → exit code and what was said."""
+def script(server: HubServer, project: BakedProject, tmp_path: Path) -> Use:
+    """`script("use_model.py", "acme/small-instruct", HF_TOKEN="…")` → exit code and what was said."""
     fixed = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": ".",
@@ -63,8 +64,8 @@ def use(server: HubServer, project: BakedProject, tmp_path: Path) -> Use:
         "PIP_INDEX_URL": "http://127.0.0.1:9/",  # without the converter's sources its question stays open
     }
 
-    def use(*arguments: str, **environment: str) -> tuple[int, str]:
-        command = [sys.executable, "scripts/use_model.py", *arguments]
+    def run(name: str, *arguments: str, **environment: str) -> tuple[int, str]:
+        command = [sys.executable, f"scripts/{name}", *arguments]
         done = subprocess.run(
             command, cwd=project.path, env={**fixed, **environment}, capture_output=True, text=True, timeout=180
         )
@@ -72,7 +73,12 @@ def use(server: HubServer, project: BakedProject, tmp_path: Path) -> Use:
         assert "Traceback" not in said and "hf_test" not in said and "hf_other" not in said, said
         return done.returncode, said
 
-    return use
+    return run
+
+
+@pytest.fixture
+def use(script: Use) -> Use:
+    return partial(script, "use_model.py")
 
 
 def configured(project: BakedProject) -> dict[str, object]:
@@ -105,6 +111,20 @@ def test_a_public_model_is_configured_at_its_commit(
     manifest = json.loads(project.text("configs/tokenizer/manifest.json"))
     assert manifest["facts"]["id"] == MODEL and manifest["facts"]["revision"] == commit
     assert server.hub.calls("GET", r"model\.safetensors") == server.hub.calls("HEAD", r"model\.safetensors") == 0
+
+
+def test_the_tokenizer_alone_is_fetched_without_the_client_s_bars(
+    script: Use, server: HubServer, project: BakedProject, tiny: Path
+) -> None:
+    commit = server.hub.publish(MODEL, tiny, parameters={"BF16": 3_250_000})
+    assert script("use_model.py", MODEL)[0] == 0
+    shutil.rmtree(project.path / "configs" / "tokenizer")
+    code, said = script("fetch_tokenizer.py")
+    files = "tokenizer.json, tokenizer_config.json, chat_template.jinja"
+    assert (code, said.splitlines()) == (0, [
+        f"  fetching the tokenizer of {MODEL} at {commit[:12]} from the Hub, without the weights",
+        f"wrote configs/tokenizer ({files}) of {MODEL} at {commit[:12]}; commit it",
+    ])  # fmt: skip
 
 
 def test_twice_changes_nothing_and_a_page_address_is_a_name(

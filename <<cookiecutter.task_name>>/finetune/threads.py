@@ -22,7 +22,8 @@ _SHORTEST = 0.5
 _TOLD = "OMP_NUM_THREADS"
 _MOST = 512
 """llama.cpp ends its process where it is told more (GGML_MAX_N_THREADS)."""
-_CGROUP, _PROC = Path("/sys/fs/cgroup"), Path("/proc")
+CGROUP, PROC = Path("/sys/fs/cgroup"), Path("/proc")
+"""Where Linux tells of the container's share, and of who uses the CPUs."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,8 @@ def fitting(load: Load) -> Threads:
 class Adapting:
     """Keeps torch's number of threads fitting while a step runs: call `look()` as often as you like."""
 
-    def __init__(self) -> None:
-        self._load, self._looked, self._count, self._seen = Load(), 0.0, 0, 0
+    def __init__(self, load: Load | None = None) -> None:
+        self._load, self._looked, self._count, self._seen = load or Load(), 0.0, 0, 0
 
     def look(self, soon: bool = False) -> None:
         """Look at the load, at most every CHECK_SECONDS (`soon`: now), and say it when the number changes.
@@ -111,7 +112,7 @@ def _usage() -> tuple[float, float, float]:
     """(wall clock, CPU time of everyone on the allowed CPUs, CPU time of this process), in seconds; NaN for unknown."""
     times = os.times()
     try:
-        lines = (_PROC / "stat").read_text(encoding="ascii").splitlines()
+        lines = (PROC / "stat").read_text(encoding="ascii").splitlines()
     except OSError:
         return time.monotonic(), float("nan"), 0.0
     wanted, busy = {f"cpu{number}" for number in _allowed()}, 0
@@ -143,7 +144,7 @@ def _quota() -> float | None:
 def _groups() -> list[Path]:
     """Control groups of this process that may limit its CPUs, and their parents."""
     try:
-        lines = (_PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+        lines = (PROC / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
         return []
     groups = []
@@ -151,7 +152,7 @@ def _groups() -> list[Path]:
         _, controllers, name = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
-        root = _CGROUP if not controllers else _CGROUP / "cpu"
+        root = CGROUP if not controllers else CGROUP / "cpu"
         inside = root / name.lstrip("/")
         groups += [inside, *(parent for parent in inside.parents if parent.is_relative_to(root))]
     return groups

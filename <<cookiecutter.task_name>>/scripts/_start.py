@@ -2,10 +2,10 @@
 
 import importlib.util
 import os
-import shlex
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
 VENV = os.path.join(ROOT, ".venv")
 NEEDED = ("jinja2", "msgspec", "pydantic", "rensa", "rich", "typer", "yaml")
 """The dependencies of pyproject.toml, as modules."""
@@ -13,6 +13,8 @@ NEEDED = ("jinja2", "msgspec", "pydantic", "rensa", "rich", "typer", "yaml")
 
 def remedy():
     """The commands that help, as typed from here."""
+    import shlex
+
     is_venv = os.path.realpath(sys.prefix) == os.path.realpath(VENV)
     ready = os.path.exists(os.path.join(VENV, "bin", "python")) and not is_venv
     words = [os.path.join(os.path.relpath(VENV), "bin", "python"), os.path.relpath(sys.argv[0]), *sys.argv[1:]]
@@ -20,6 +22,8 @@ def remedy():
     return setup + " ".join(map(shlex.quote, words))
 
 
+# Behind Python's own modules: a file that somebody calls scripts/json.py must not take their place.
+sys.path[:] = [*(path for path in sys.path if os.path.abspath(path) != HERE), HERE]
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 lacks = [name for name in NEEDED if importlib.util.find_spec(name) is None]

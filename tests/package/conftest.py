@@ -21,6 +21,7 @@ from tiny_model import write_tiny_model
 sys.path.insert(0, str(ROOT))
 
 from finetune.interrupts import SIGNALS
+from github_fake import GitHubFake
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ["FINETUNE_LANG"] = "en"  # whatever the repository's own task speaks
@@ -206,3 +207,19 @@ def llama_cpp_tools(monkeypatch: pytest.MonkeyPatch) -> None:
         if "CI" in os.environ:
             raise
         pytest.skip(f"needs the package index once: {fault.message}")
+
+
+@pytest.fixture
+def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubFake]:
+    """A GitHub without anything in it, asked again at once."""
+    monkeypatch.setenv("LLM_FT_BACKOFF", "0.001")
+    with GitHubFake() as fake:
+        yield fake
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds that the client of GitHub would have waited."""
+    found: list[float] = []
+    monkeypatch.setattr("finetune.github.client.api.pause", found.append)
+    return found

@@ -11,6 +11,8 @@ import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ import pytest
 
 from finetune import provenance
 from finetune.config.project import Project, load_project
+from finetune.errors import OK
+from finetune.github.release.assets import release_assets
 from github_fake import Answer, GitHubFake, Request, paged
 
 README = "# Small\n\n## Results\n\n<!-- results:start -->\nNo release yet.\n<!-- results:end -->\n\nBelow.\n"
@@ -251,3 +255,20 @@ class ReleasePage(GitHubFake):
         row["html_url"] = f"https://github.com/acme/demo/pull/{row['number']}"
         self.pulls.append(row)
         return row
+
+
+@contextmanager
+def gathered_release(folder: Path) -> Iterator[Project]:
+    """A released project with everything that is attached to its release, in the environment of its workflow."""
+    with pytest.MonkeyPatch.context() as patch:
+        project = released(folder, patch)
+        assert release_assets(project) == OK
+        yield project
+
+
+@contextmanager
+def release_page(project: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReleasePage]:
+    """GitHub as the release's job meets it."""
+    with ReleasePage(project.paths.root) as github:
+        github.environment(monkeypatch)
+        yield github

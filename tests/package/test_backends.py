@@ -12,7 +12,7 @@ import pytest
 from finetune.data.chat_format import encode_prompt, prompt_messages, template_options
 from finetune.errors import FinetuneError, ModelFault
 from finetune.evaluation.backends import TransformersBackend, artefact_path, eos_ids, gguf_path, open_backend
-from finetune.training.base_model import PACKAGED, _package_file, load_tokenizer, load_weights, resolve_base
+from finetune.training.base_model import PACKAGED, load_tokenizer, load_weights, packaged_file, resolve_base
 
 TEXTS = ["where is my parcel", "the invoice is wrong", "我的包裹在哪裡？🙂", "password", "the parcel is outside"]
 
@@ -112,7 +112,7 @@ def gguf(project: Any) -> Any:
     pytest.importorskip("llama_cpp", reason="the export extra is not installed")
     path = gguf_path(project, "Q8_0")
     path.parent.mkdir(parents=True)
-    packaged = _package_file(next(iter(PACKAGED)))
+    packaged = packaged_file(next(iter(PACKAGED)))
     assert packaged is not None
     path.symlink_to(packaged)
     backend = open_backend(project, "Q8_0")
@@ -123,7 +123,7 @@ def gguf(project: Any) -> Any:
 def test_llama_cpp_reads_the_prompt_as_transformers_does(gguf: Any, project: Any) -> None:
     from transformers import AutoTokenizer
 
-    file = _package_file(next(iter(PACKAGED)))
+    file = packaged_file(next(iter(PACKAGED)))
     assert file is not None
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     for messages in conversations(project):
@@ -145,10 +145,11 @@ def test_llama_cpp_decodes_tokens_of_any_length(gguf: Any, monkeypatch: pytest.M
     from finetune.evaluation import llama_worker
 
     monkeypatch.setattr(llama_worker.os, "ftruncate", lambda *_: None)  # here standard error is not the worker's log
-    runner = llama_worker.Runner(str(gguf._path), 64, 1, extra_buffers=False, alive=lambda: None)
-    text = "a" + " " * 200 + "漢字 and 🙂\n" * 30
-    assert runner._text(runner.tokenise(text, add_bos=False)["ids"]) == text
-    assert runner._text([]) == ""
+    file = str(packaged_file(next(iter(PACKAGED))))
+    runner = llama_worker.Runner(file, 64, 1, extra_buffers=False, alive=lambda: None)
+    for text in ("a" + " " * 200 + "漢字 and 🙂\n" * 30, " " * 1000 + "漢字"):  # 64 blanks are one token
+        assert runner.detokenise(runner.tokenise(text, add_bos=False)["ids"]) == text
+    assert runner.detokenise([]) == ""
 
 
 def test_a_prompt_beyond_the_context_says_which_setting_to_raise(gguf: Any) -> None:

@@ -7,18 +7,19 @@ import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+import torch
 
-from finetune import provenance
+import tiny_package
 from finetune.config.project import Project
 from finetune.errors import FinetuneError, StorageFault
+from finetune.evaluation.tiny_gguf import VOCABULARY
 from finetune.training import base_model
-from finetune.training.base_model import PACKAGED, load_tokenizer, resolve_base, resolve_device
+from finetune.training.base_model import PACKAGED, load_tokenizer, load_weights, resolve_base, resolve_device
+from tiny_package import SMOL
 
 Make = Callable[..., Project]
-SMOL = next(iter(PACKAGED))
 COMMIT = "c" * 40
 
 
@@ -36,23 +37,8 @@ def offline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def unpacked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The ids that were unpacked; a file of one line stands for the 135 million weights."""
-    calls: list[str] = []
-
-    def unpack(model_id: str, target: Path) -> dict[str, Any]:
-        calls.append(model_id)
-        provenance.write_json(target / "config.json", {})
-        return provenance.write_manifest(
-            target / provenance.MANIFEST,
-            step="base",
-            inputs={},
-            outputs=[target / "config.json"],
-            facts={"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"},
-        )
-
-    monkeypatch.setattr(base_model, "_unpack", unpack)
-    return calls
+def packaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_package.install(tmp_path / "site", monkeypatch)
 
 
 def test_a_local_folder_without_a_model_is_named(make_project: Make) -> None:
@@ -80,23 +66,26 @@ def test_a_model_of_the_hub_is_known_by_its_commit(make_project: Make, monkeypat
     assert (base.source, base.revision, base.path) == ("hub", COMMIT, Path("/cache/snapshots") / COMMIT)
 
 
-@pytest.mark.usefixtures("offline")
+@pytest.mark.usefixtures("offline", "packaged")
 def test_without_the_hub_a_packaged_model_is_unpacked_once(
-    make_project: Make, unpacked: list[str], capsys: pytest.CaptureFixture[str]
+    make_project: Make, capsys: pytest.CaptureFixture[str]
 ) -> None:
     project = on_the_hub(make_project, SMOL)
     base = resolve_base(project)
     assert (base.source, base.revision) == ("package", f"package:{PACKAGED[SMOL][0]}")
     assert base.path == project.paths.base / SMOL.split("/")[1]
-    assert "the Hub is out of reach" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"  the Hub is out of reach: {SMOL} comes from the package {PACKAGED[SMOL][0]}\n"
+    written = (base.path / "model.safetensors").stat()
     assert resolve_base(project) == base
-    assert unpacked == [SMOL]
+    assert (base.path / "model.safetensors").stat() == written
+    weights = load_weights(base, dtype=torch.float32, device="cpu")
+    assert "quantization_config" not in weights.config.to_dict() and weights.config.vocab_size == VOCABULARY
 
 
+@pytest.mark.usefixtures("packaged")
 def test_an_unreachable_hub_is_asked_once_where_a_package_stands_in(
     make_project: Make,
     tmp_path: Path,
-    unpacked: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
@@ -109,7 +98,7 @@ def test_an_unreachable_hub_is_asked_once_where_a_package_stands_in(
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{closed.getsockname()[1]}")
         assert resolve_base(on_the_hub(make_project, SMOL)).source == "package"
-    assert unpacked == [SMOL] and "Retrying" not in caplog.text + capsys.readouterr().err
+    assert "Retrying" not in caplog.text + capsys.readouterr().err
 
 
 def test_an_unreachable_hub_is_said_at_once_and_without_the_client_s_own_words(
@@ -140,7 +129,7 @@ def test_a_download_that_was_cut_short_is_not_taken_for_the_model(
     assert "acme/model was downloaded in part only" in capsys.readouterr().err
 
 
-@pytest.mark.usefixtures("offline", "unpacked")
+@pytest.mark.usefixtures("offline", "packaged")
 def test_without_hub_and_package_it_says_what_to_do(make_project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageFault, match=r"E972 cannot reach the Hub for acme/model.*HF_HUB_OFFLINE") as failure:
         resolve_base(on_the_hub(make_project, "acme/model"))

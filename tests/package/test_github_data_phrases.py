@@ -53,9 +53,9 @@ def test_few_rows_known_words_and_a_first_import_say_nothing():
     assert not found([f"{text} zzz" for text in OLD], old=[])
 
 
-def test_a_flood_of_single_phrases_does_not_hide_the_common_one(monkeypatch):
-    monkeypatch.setattr("finetune.github.data_pr.phrases._WAITING", 1000)
-    new = [f"unique{number} word{number}" + (" trigger" if number % 20 == 0 else "") for number in range(3000)]
+def test_a_flood_of_single_phrases_does_not_hide_the_common_one():
+    """Six hundred thousand phrases, of which two hundred thousand are counted at a time."""
+    new = [" ".join(f"u{row}n{word}" for word in range(5000)) + " trigger" * (row % 3 == 0) for row in range(60)]
     assert [phrase.text for phrase in found(new)] == ["trigger"]
 
 

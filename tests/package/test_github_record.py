@@ -11,12 +11,11 @@ import pytest
 from finetune.config.project import Project, load_project
 from finetune.console import run
 from finetune.errors import IO_FAULT, OK, FinetuneError
-from finetune.github.release.assets import release_assets
 from finetune.github.release.bundle import bundle_folder
 from finetune.github.release.record import record
 from finetune.provenance import MANIFEST, read_manifest, sha256, write_json
 from github_fake import Answer
-from releasing import ReleasePage, git, released
+from releasing import ReleasePage, gathered_release, git, release_page
 
 BRANCH = "release-record/v1.2.3"
 ITERATION = "iterations/v1.2.3.yaml"
@@ -25,11 +24,8 @@ PATHS = sorted([ITERATION, "docs/integration_guide.md", "task_definition.yaml", 
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    patch = pytest.MonkeyPatch()
-    project = released(tmp_path_factory.mktemp("released"), patch)
-    assert release_assets(project) == OK
-    yield project
-    patch.undo()
+    with gathered_release(tmp_path_factory.mktemp("released")) as project:
+        yield project
 
 
 @pytest.fixture
@@ -41,8 +37,7 @@ def gathered(pristine: Project, tmp_path: Path) -> Project:
 
 @pytest.fixture
 def page(gathered: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReleasePage]:
-    with ReleasePage(gathered.paths.root) as github:
-        github.environment(monkeypatch)
+    with release_page(gathered, monkeypatch) as github:
         yield github
 
 

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import socket
 from pathlib import Path
 
 import pytest
 
 from finetune.errors import FinetuneError
-from finetune.github.client import api
 from finetune.github.client.api import ApiError, GitHub
 from github_fake import TOKEN, Answer, GitHubFake
 
 PULL = "/repos/{repo}/pulls/7"
-
-
-@pytest.fixture
-def github(monkeypatch: pytest.MonkeyPatch) -> Iterator[GitHubFake]:
-    monkeypatch.setenv("LLM_FT_BACKOFF", "0.001")
-    with GitHubFake() as fake:
-        yield fake
-
-
-@pytest.fixture
-def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    found: list[float] = []
-    monkeypatch.setattr(api, "pause", found.append)
-    return found
 
 
 def test_a_download_follows_to_storage_without_the_token(github: GitHubFake) -> None:
@@ -160,8 +145,14 @@ def test_upload_goes_to_githubs_own_hosts_only(address: str, tmp_path: Path) -> 
         GitHub(TOKEN, "acme/demo").upload(address, tmp_path / "never read", "x")
 
 
-def test_githubs_upload_host_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    sent: list[str] = []
-    monkeypatch.setattr(GitHub, "_call", lambda self, method, address, *_, **__: sent.append(f"{method} {address}"))
-    GitHub(TOKEN, "acme/demo").upload("https://uploads.github.com/repos/a/b/releases/1/assets{?name}", tmp_path, "x")
-    assert sent == ["POST https://uploads.github.com/repos/a/b/releases/1/assets?name=x"]
+def test_githubs_upload_host_is_accepted(github: GitHubFake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every name is this machine's; the rule knows hosts by their names."""
+    resolved, port = socket.getaddrinfo, github.url.rpartition(":")[2]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: resolved("127.0.0.1", *rest, **more))
+    github.routes["POST /repos/a/b/releases/1/assets"] = {"id": 1}
+    (file := tmp_path / "file").write_bytes(b"weights")
+    client = GitHub(TOKEN, "acme/demo", f"http://api.github.com:{port}")
+    client.upload(f"http://uploads.github.com:{port}/repos/a/b/releases/1/assets{{?name}}", file, "x")
+    (request,) = github.requests
+    assert (request.path, request.headers["host"]) == ("/repos/a/b/releases/1/assets", f"uploads.github.com:{port}")
+    assert (request.query, request.token, request.body) == ({"name": "x"}, TOKEN, b"weights")

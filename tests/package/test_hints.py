@@ -8,15 +8,18 @@ from pathlib import Path
 import pytest
 
 from config_files import Make
+from finetune.config.project import load_project
 from finetune.console import run
+from finetune.data.stage import convert
 from finetune.errors import BAD_INPUT, BadInput, FinetuneError, Problems
 from finetune.evaluation.advice import advise
-from finetune.evaluation.report_parts import GateRow, Outputs
-from finetune.evaluation.report_schema import EvaluationReport
+from finetune.evaluation.predictions import read_test, score_artefact
+from finetune.evaluation.report import build_report
 from finetune.evidence.checklist import evaluate as decide
 from finetune.evidence.checklist import load_checklist, read_ticks
 from finetune.evidence.facts import Facts
 from finetune.hints import for_smoke
+from pipeline_fakes import Oracle, with_adapter, with_data
 from repository import ROOT
 
 SCRIPTS = ROOT / "scripts"
@@ -94,16 +97,14 @@ def test_the_smoke_checklist_names_smoke_commands(smoke_root: Path) -> None:
         assert bool(naked) != smoke, naked
 
 
-def test_the_advice_of_a_smoke_report_names_smoke_commands(smoke_root: Path, make_project: Make) -> None:
-    from finetune.config.project import load_project
-
-    stale = GateRow(name="trained on the current data", value=None, threshold=None, passed=False, note="")
-    outputs = Outputs(rows=10, unfinished=0, unparseable=0)
-    report = EvaluationReport.model_construct(gates=[stale], outputs=outputs)
-    for smoke, command in ((True, "scripts/03_train.py --smoke,"), (False, "scripts/03_train.py,")):
-        project = load_project(smoke_root, smoke)
-        with pytest.MonkeyPatch.context() as patch:  # the other rules read parts of a report that this one lacks
-            for rule in ("_low_score", "_weak_classes", "_confusions", "_training", "_memory", "_noise", "_baseline"):
-                patch.setattr(f"finetune.evaluation.advice.{rule}", lambda project, report: iter(()))
-            (item,) = advise(project, report)
-        assert command in item.remedy
+@pytest.mark.parametrize(
+    ("smoke", "command"), [(True, "scripts/03_train.py --smoke,"), (False, "scripts/03_train.py,")]
+)
+def test_the_advice_of_a_smoke_report_names_smoke_commands(smoke_root: Path, smoke: bool, command: str) -> None:
+    project = with_adapter(with_data(load_project(smoke_root, smoke)))
+    with open(project.paths.raw / "rows.jsonl", "a", encoding="utf-8") as file:
+        file.writelines(f'{{"input": "question {n} about an invoice", "label": "billing"}}\n' for n in range(20))
+    assert convert(project) == 0
+    tuned = score_artefact(project, "adapter", Oracle(project, wrong=0))
+    (stale,) = [item for item in advise(project, build_report(project, tuned, read_test(project))) if item.id == "5.3"]
+    assert command in stale.remedy

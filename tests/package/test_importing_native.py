@@ -6,6 +6,7 @@ import base64
 import datetime
 import io
 import signal
+import sys
 import zipfile
 import zlib
 from pathlib import Path
@@ -40,6 +41,19 @@ def workbook(path: Path, *sheets: list[list[object]]) -> Path:
             sheet.append(row)
     book.save(path)
     return path
+
+
+@pytest.fixture
+def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """`reader(code)`: the Python that reads workbooks runs `code` instead, whatever it is asked."""
+
+    def behave(code: str) -> None:
+        stand_in = tmp_path / "python"
+        stand_in.write_text(f"#!{sys.executable}\n{code}\n", encoding="utf-8")
+        stand_in.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(stand_in))
+
+    return behave
 
 
 def changed(path: Path, part: str, change) -> Path:
@@ -176,11 +190,9 @@ def test_a_sheet_that_needs_more_memory_than_allowed_ends_its_reader_alone(empty
 
 
 @pytest.mark.parametrize("how", ["SIGSEGV", "SIGILL", "SIGKILL", "SIGBUS"])
-def test_a_reader_that_dies_is_named_with_its_signal(empty, tmp_path, capsys, monkeypatch, how: str) -> None:  # noqa: F811
-    from finetune.importing import native_reader
-
+def test_a_reader_that_dies_is_named_with_its_signal(empty, tmp_path, capsys, reader, how: str) -> None:  # noqa: F811
     number = int(getattr(signal, how))
-    monkeypatch.setattr(native_reader, "_START", f"import os; os.kill(os.getpid(), {number})")
+    reader(f"import os; os.kill(os.getpid(), {number})")
     file = workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])
     root = empty()
     assert importing(root, file) == 70
@@ -188,11 +200,9 @@ def test_a_reader_that_dies_is_named_with_its_signal(empty, tmp_path, capsys, mo
     assert f"E166 {file}" in said and how in said and "nothing was written" in said
 
 
-def test_a_reader_that_hangs_is_ended_and_says_so(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
-    from finetune.importing import native_reader
-
+def test_a_reader_that_hangs_is_ended_and_says_so(empty, tmp_path, capsys, monkeypatch, reader) -> None:  # noqa: F811
     row = '{"rows":[[1,{"text":"a","label":"billing"}]],"done":0.5}'
-    monkeypatch.setattr(native_reader, "_START", f"import time; print({row!r}, flush=True); time.sleep(600)")
+    reader(f"import time; print({row!r}, flush=True); time.sleep(600)")
     monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "1")
     root = empty()
     assert importing(root, workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 70
@@ -201,32 +211,26 @@ def test_a_reader_that_hangs_is_ended_and_says_so(empty, tmp_path, capsys, monke
     assert not list((root / "data" / "raw").iterdir())
 
 
-def test_a_reader_sees_no_secret(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
-    from finetune.importing import native_reader
-
+def test_a_reader_sees_no_secret(empty, tmp_path, capsys, monkeypatch, reader) -> None:  # noqa: F811
     monkeypatch.setenv("HF_TOKEN", "a")
     monkeypatch.setenv("GITHUB_TOKEN", "b")
     look = 'import os, sys; sys.exit(f\'sees {sorted({"HF_TOKEN", "GITHUB_TOKEN"} & os.environ.keys())}\')'
-    monkeypatch.setattr(native_reader, "_START", look)
+    reader(look)
     assert importing(empty(), workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 70
     said = capsys.readouterr().err
     assert "E166" in said and "exit code 1 (sees [])" in said
 
 
-def test_a_reader_that_ends_early_is_no_success(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
-    from finetune.importing import native_reader
-
+def test_a_reader_that_ends_early_is_no_success(empty, tmp_path, capsys, reader) -> None:  # noqa: F811
     rows = '{"rows":[[1,{"text":"a","label":"billing"}]],"done":0.5}'
-    monkeypatch.setattr(native_reader, "_START", f"print({rows!r})")
+    reader(f"print({rows!r})")
     root = empty()
     assert importing(root, workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 70
     assert "E166" in capsys.readouterr().err and not list((root / "data" / "raw").iterdir())
 
 
 def test_a_missing_package_is_one_line_that_installs_it(empty, tmp_path, capsys, monkeypatch) -> None:  # noqa: F811
-    from finetune.importing import native_reader
-
-    monkeypatch.setitem(native_reader._NEEDS, "workbook", "a_package_that_is_not_installed")
+    monkeypatch.setitem(sys.modules, "python_calamine", None)
     root = empty()
     assert importing(root, workbook(tmp_path / "a.xlsx", [["text", "label"], ["a", "billing"]])) == 2
     said = capsys.readouterr().err

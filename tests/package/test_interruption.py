@@ -21,7 +21,7 @@ from finetune.data.stage import convert
 from finetune.errors import Interrupted
 from finetune.interrupts import Stopped
 from finetune.training import callbacks, checkpoints, sft
-from finetune.training.trainer import Run, train
+from finetune.training.trainer import train
 from repository import ROOT
 
 SCRIPT = ROOT / "scripts" / "03_train.py"
@@ -196,8 +196,15 @@ def test_killed_between_the_last_step_and_the_adapter_only_the_saving_is_left(
     no_better(monkeypatch)
     whole, broken = make_ready("whole", **recipe), make_ready("broken", **recipe)
     train(whole)
+    staged = provenance.staged
+
+    def killed(target: Path) -> Any:
+        if target == broken.paths.adapter:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return staged(target)
+
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "_save", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+        patched.setattr(provenance, "staged", killed)
         patched.setattr("finetune.console.ignore", lambda: None)
         assert guarded(lambda: train(broken)) == 75
     with monkeypatch.context() as patched:

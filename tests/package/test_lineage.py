@@ -194,7 +194,8 @@ DAMAGE = [
 def test_a_broken_adapter_is_named_by_every_step_that_would_load_it(
     merged: Project, monkeypatch: pytest.MonkeyPatch, damage: Callable[[Path], None], said: str, name: str
 ) -> None:
-    monkeypatch.setattr(backends, "_load", lambda *_: pytest.fail("a model was loaded"))
+    loaders = "transformers.AutoModelForCausalLM.from_pretrained"
+    monkeypatch.setattr(loaders, lambda *_, **__: pytest.fail("a model was loaded"))
     damage(merged.paths.adapter / name)
     expected = rf"(E502 models/adapter is not as training left it: {name} {said}.*03_train.py --force|E401|E501)"
     steps: tuple[Callable[[Project], Any], ...] = (evaluate, merge, lambda p: backends.open_backend(p, "adapter"))

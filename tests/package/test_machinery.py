@@ -162,6 +162,20 @@ def test_the_step_names_what_differs_and_how_to_test_it(shipped: Path, tmp_path:
     assert "### Machinery: not as shipped in v1.2.3\n\n````text\n" in text and text.endswith("\n````\n")
 
 
+@pytest.mark.parametrize("name", ["json", "re", "shlex", "typing", "dataclasses", "rich", "github"])
+def test_a_file_with_the_name_of_a_module_is_named_and_takes_no_place(shipped: Path, name: str) -> None:
+    """Python looks for modules in a script's own folder before its own."""
+    for script in ("_start.py", "github.py"):
+        write(shipped, f"scripts/{script}", (ROOT / "scripts" / script).read_text(encoding="utf-8"))
+    seal(shipped)
+    added = f"scripts/{name}.py" if name != "github" else "scripts/github/__init__.py"
+    write(shipped, added, "raise RuntimeError('taken')\n")
+    command = [sys.executable, "scripts/github.py", "as-shipped"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=shipped, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr.splitlines()[0]) == (0, f"  added {added}")
+
+
 def test_many_differences_are_counted(shipped: Path) -> None:
     for number in range(60):
         write(shipped, f"finetune/n{number:02}.py", "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from finetune.errors import MODEL_FAULT, FinetuneError, ModelFault
 from finetune.evaluation.backends import gguf_path
 from finetune.evaluation.llama_backend import LlamaCppBackend
 from finetune.evaluation.llama_child import REDO, LlamaChild
-from finetune.training.base_model import PACKAGED, _package_file
+from finetune.training.base_model import PACKAGED, packaged_file
 from native_shim import CRASH, HANG, is_gone
 from repository import ROOT
 
@@ -32,23 +33,22 @@ def project(make_project: Callable[..., Any]) -> Any:
     project = make_project()
     path = gguf_path(project, "Q8_0")
     path.parent.mkdir(parents=True)
-    packaged = _package_file(next(iter(PACKAGED)))
+    packaged = packaged_file(next(iter(PACKAGED)))
     assert packaged is not None
     path.symlink_to(packaged)
     return project
 
 
-def test_an_answer_that_was_stopped_costs_only_itself(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_was_stopped_costs_only_itself(
+    project: Project, dying: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C in chat.py: the process that was answering is gone, and the next question gets a new one."""
+    mark = dying("decode", "os.kill(os.getppid(), signal.SIGINT); time.sleep(600)", after=3)
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
-
-    def stopped(child: LlamaChild, doing: str) -> Any:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LlamaChild, "_read", stopped)
-        with pytest.raises(KeyboardInterrupt):
-            list(backend.generate(CHATS, 8))
+    with pytest.raises(KeyboardInterrupt):
+        list(backend.generate(CHATS, 8))
+    assert is_gone(int(mark.read_text()))
+    monkeypatch.delenv("PYTHONPATH")  # the next process is not told to do it again
     assert "Paris" in next(backend.generate(CHATS, 8)).text
     backend.close()
 
@@ -59,6 +59,16 @@ def answers(project: Project) -> list[str]:
         return [completion.text for completion in backend.generate(CHATS, 8)]
     finally:
         backend.close()
+
+
+def workers() -> list[int]:
+    """The processes in which llama.cpp works for this one, whose number stands at the end of their command."""
+    ours = f"finetune.evaluation.llama_worker\0{os.getpid()}\0".encode()
+    found = []
+    for command in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            found += [int(command.parent.name)] if command.read_bytes().endswith(ours) else []
+    return found
 
 
 FILE = "small-task-Q8_0.gguf"
@@ -102,7 +112,7 @@ def test_every_end_is_a_coded_fault_with_file_reason_and_remedy(
 ) -> None:
     if how == HANG:
         monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "4")
-    monkeypatch.setattr("finetune.evaluation.llama_child._GRACE_SECONDS", 1)
+    monkeypatch.setattr("finetune.evaluation.llama_child.GRACE_SECONDS", 1)
     mark = dying(call, how, after=after)
     with pytest.raises(ModelFault) as caught:
         answers(project)
@@ -171,7 +181,7 @@ def test_the_process_sees_no_secret_and_leaves_nothing_behind(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     before = sorted(tmp_path.iterdir())
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
-    pid = backend._child.pid
+    (pid,) = workers()
     seen = Path(f"/proc/{pid}/environ").read_bytes().decode()
     assert "secret" not in seen and f"HOME={tmp_path}" in seen
     backend.close()
@@ -182,20 +192,22 @@ def test_the_process_sees_no_secret_and_leaves_nothing_behind(
 def test_a_prompt_larger_than_any_pipe_passes_and_a_stopped_process_blocks_nobody(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "30")
+    monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "5")
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
     large = [{"role": "user", "content": "parcel " * 100_000}]
     assert len(backend.prompt_ids(large)) > 100_000
-    backend._child._limit = 1
-    os.kill(backend._child.pid, signal.SIGSTOP)
+    (pid,) = workers()
+    os.kill(pid, signal.SIGSTOP)
     with pytest.raises(ModelFault, match=r"E482 .* while reading a prompt with"):
         backend.prompt_ids(large)
 
 
-def test_a_slow_answer_gives_signs_of_life(project: Project, dying: Callable[..., Path]) -> None:
+def test_a_slow_answer_gives_signs_of_life(
+    project: Project, dying: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLM_FT_SILENCE_SECONDS", "4")
     dying("decode", "time.sleep(0.7)", after=2)
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
-    backend._child._limit = 3
     (answer,) = backend.generate([[{"role": "user", "content": "Count to one hundred."}]], 8)
     backend.close()
     assert answer.tokens == 8 and answer.seconds > 4

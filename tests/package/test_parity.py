@@ -20,7 +20,7 @@ from finetune.evaluation.predictions import read_test, score_artefact
 from finetune.evaluation.report import build_report, read_report, write_report
 from finetune.evaluation.report_schema import ArtefactRow
 from finetune.export import parity
-from finetune.export.parity import agreement, verify
+from finetune.export.parity import Prompts, agreement, release_fault, verify
 
 
 class Oracle:
@@ -85,7 +85,7 @@ def test_what_was_not_run_is_neither_passed_nor_failed(exported: Project) -> Non
 def test_prompt_ids_of_the_gguf_are_those_of_training(exported: Project) -> None:
     from finetune.evaluation.backends import open_backend
 
-    prompts = parity._Prompts(exported)
+    prompts = Prompts(exported)
     backend = open_backend(exported, "Q8_0")
     try:
         assert [backend.prompt_ids(messages) for messages in prompts.messages] == prompts.ids
@@ -134,7 +134,7 @@ def test_merged_model_that_reads_other_tokens_fails(exported: Project, monkeypat
 
 
 def reason(*, difference: float = 0.0, finished: float = 1.0) -> str:
-    return parity._reason(True, difference, finished, finished_before=1.0, tolerance=0.02)
+    return release_fault(True, difference, finished, finished_before=1.0, tolerance=0.02)
 
 
 def test_answers_that_do_not_end_fail() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -14,7 +15,7 @@ from finetune.config.benchmark import SIZES
 from finetune.config.project import Project
 from finetune.data.stage import convert
 from finetune.errors import BadInput, FinetuneError
-from finetune.training import preflight as subject
+from finetune.training import preflight as preflight_module
 from finetune.training import trainer
 from finetune.training.base_model import resolve_base
 from finetune.training.preflight import GIB, estimate, export_bytes, parameter_count, preflight, require_device
@@ -36,12 +37,14 @@ def check(project: Project) -> None:
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """`machine(memory=…, disk=…)`: what preflight finds free, in bytes."""
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., None]:
+    """`machine(memory=…, disk=…)`: what preflight finds free, in bytes; None where the system does not tell."""
 
     def have(memory: int | None = 64 * GIB, disk: int = 64 * GIB) -> None:
-        monkeypatch.setattr(subject, "_free_memory", lambda device: (memory, "machine"))
-        monkeypatch.setattr(subject.shutil, "disk_usage", lambda path: SimpleNamespace(free=disk))
+        known = "" if memory is None else f"MemAvailable: {memory // 1024} kB\n"
+        (tmp_path / "meminfo").write_text(f"MemTotal: 134217728 kB\n{known}", encoding="ascii")
+        monkeypatch.setattr(preflight_module, "MEMINFO", tmp_path / "meminfo")
+        monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=disk))
 
     return have
 

@@ -53,7 +53,7 @@ def test_language_is_found_in_a_definition_that_does_not_load(
     text: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FINETUNE_LANG")
-    monkeypatch.setattr(remedies, "_root", tmp_path)
+    remedies.use(tmp_path)
     assert remedies.language() == "en"
     (tmp_path / "task_definition.yaml").write_bytes(b"\xef" * (text == "") + text.encode())
     assert remedies.language() == expected

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -17,11 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import raw_rows
-from finetune.data import stage
-from finetune.data.scan import survey, workers
+from finetune.data import conversion, overlap, stage
+from finetune.data.row_checks import RowChecks
+from finetune.data.scan import scanning, survey, workers
 from finetune.data.scan.chunks import CHUNK_BYTES, cut
 from finetune.data.scan.scanning import ChunkScanner
-from finetune.errors import OK, StorageFault
+from finetune.data.scan.screens import Screen
+from finetune.errors import OK, Problems, StorageFault
 from finetune.threads import Threads
 from repository import ROOT
 
@@ -120,7 +124,7 @@ def lines(task_type: str) -> st.SearchStrategy[list[bytes]]:
 def test_reading_together_and_one_by_one_agree(make_project, task_type):
     project = make_project(task_type, base=True)
     scanner, single = ChunkScanner(project), ChunkScanner(project)
-    single._screen.rows = lambda data, count: [None] * count  # every row is looked at by itself
+    screen = Screen(project.task, RowChecks(project, Problems()))
     file = project.paths.raw / "rows.jsonl"
     plain = 0
 
@@ -132,8 +136,11 @@ def test_reading_together_and_one_by_one_agree(make_project, task_type):
         (chunk,) = cut([(file, "rows.jsonl")]) or [None]
         if chunk is None:
             return
-        plain += sum(row is not None for row in scanner._screen.rows(chunk.read(), len(content)))
-        together, alone = scanner.scan(chunk), single.scan(chunk)
+        plain += sum(row is not None for row in screen.rows(chunk.read(), len(content)))
+        together = scanner.scan(chunk)
+        with pytest.MonkeyPatch.context() as patch:  # every row is looked at by itself
+            patch.setattr(Screen, "rows", lambda screen, data, count: [None] * count)
+            alone = single.scan(chunk)
         assert [str(p) for p in together.problems.all] == [str(p) for p in alone.problems.all]
         for name in COMPARED:
             assert getattr(together, name) == getattr(alone, name), name
@@ -195,21 +202,32 @@ def test_several_processes_and_many_chunks_find_and_write_the_same(make_project,
     monkeypatch.setattr(workers, "available", lambda: Threads(2, "the test says so"))
     ran = forked(monkeypatch)
     assert everything(project) == alone
-    steps = {"scan"} if conflicts else {"scan", "convert_piece", "_input_keys"}
-    assert steps <= ran, "compared with itself: these ran in this process"
+    steps = {scanning} if conflicts else {scanning, conversion, overlap}
+    assert {module.__name__ for module in steps} <= ran, "compared with itself: these ran in this process"
 
 
 def forked(monkeypatch) -> set[str]:
-    """Names of the functions that other processes are given from now on."""
+    """Names of the modules whose work other processes do from now on."""
     names: set[str] = set()
-    ordered = workers._ordered
 
-    def watched(pool, cores, function, pieces):
-        names.add(function.__name__)
-        return ordered(pool, cores, function, pieces)
+    @contextmanager
+    def watched(make_state, parallel):
+        with workers.workers(make_state, parallel) as run:
 
-    monkeypatch.setattr(workers, "_ordered", watched)
+            def told(function, pieces):
+                for process, result in run(partial(with_process, function), pieces):
+                    names.update({function.__module__} if process != os.getpid() else ())
+                    yield result
+
+            yield told
+
+    for module in (survey, conversion, overlap):
+        monkeypatch.setattr(module, "workers", watched)
     return names
+
+
+def with_process(function, state, piece):
+    return os.getpid(), function(state, piece)
 
 
 def kill_at_three(_: object, piece: int) -> int:

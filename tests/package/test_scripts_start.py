@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import shutil
 import subprocess
@@ -41,17 +40,6 @@ def repository(tmp_path: Path) -> Path:
     """A folder with the scripts, and without .venv."""
     shutil.copytree(ROOT / "scripts", tmp_path / "my repository" / "scripts")
     return tmp_path / "my repository"
-
-
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_its_first_import_that_is_not_python_s_own_is_start(script: Path) -> None:
-    imports = [
-        node
-        for node in ast.parse(script.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    names = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports]
-    assert next(name for name in names if str(name).partition(".")[0] not in sys.stdlib_module_names) == "_start"
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

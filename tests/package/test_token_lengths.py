@@ -154,19 +154,19 @@ def test_the_budget_is_reached_where_every_byte_is_a_token(models: dict[str, Pat
     """Not a bound that is far too careful: with so many bytes a row can be within a few tokens of the limit."""
     made = lengths(models[kind])
     text = "\U000e0101\U000e0102" * 80  # characters that no vocabulary has
-    size = made._normal_budget // 4 * 4
-    assert made.check(text[: size // 4], "") is None and made.tokenised == 0
-    assert sum(real[kind].count(text[: size // 4], "")) >= 512 - 12
+    most = 0
+    while made.check(text[: most + 1], "") is None and made.tokenised == 0:
+        most += 1
+    assert sum(real[kind].count(text[:most], "")) >= 512 - 12
 
 
-def test_rows_within_the_budget_never_reach_the_vocabulary(models: dict[str, Path], monkeypatch) -> None:
+def test_rows_within_the_budget_never_reach_the_vocabulary(models: dict[str, Path]) -> None:
     made = lengths(models["qwen"])
-    monkeypatch.setattr(PlainTokenizer, "_encode", lambda *_: pytest.fail("tokenised"))
     assert made.check("a" * made.budget_bytes, "") is None
     assert made.check("裡" * 100, "好" * 60) is None, "480 bytes in normal form C"
     assert (made.tokenised, made.over, made.longest) == (0, 0, 0)
-    with pytest.raises(pytest.fail.Exception):
-        made.check("\u0958" * 100, "")  # 300 bytes that normal form C makes 600
+    made.check("\u0958" * 100, "")  # 300 bytes that normal form C makes 600
+    assert made.tokenised == 1
 
 
 @pytest.mark.parametrize(

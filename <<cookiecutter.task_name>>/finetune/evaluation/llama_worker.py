@@ -114,7 +114,7 @@ class Runner:
             if written >= max_new_tokens:
                 break
         seconds = time.perf_counter() - began
-        return {"text": self._text(tokens), "tokens": written, "seconds": seconds, "finished": bool(finished)}
+        return {"text": self.detokenise(tokens), "tokens": written, "seconds": seconds, "finished": bool(finished)}
 
     def _piece(self, token: int) -> str:
         """The token's literal text, special tokens included."""
@@ -122,7 +122,7 @@ class Runner:
 
         return llama_cpp.llama_vocab_get_text(self._vocab, token).decode("utf-8", errors="replace")
 
-    def _text(self, tokens: list[int]) -> str:
+    def detokenise(self, tokens: list[int]) -> str:
         """Tokens as text without special ones. (`Llama.detokenize` breaks on tokens longer than 32 bytes.)"""
         import llama_cpp
 

@@ -44,7 +44,7 @@ def verify(project: Project, force: bool = False) -> int:
     require_files(project)
     report = _report(project)
     adapter = score_artefact(project, ADAPTER, force=force)
-    prompts = _Prompts(project)
+    prompts = Prompts(project)
     rows = [_reference_row(project, adapter)]
     for name in names:
         rows.append(_row(project, name, adapter, prompts, force))
@@ -62,7 +62,7 @@ def verify(project: Project, force: bool = False) -> int:
     return OK
 
 
-class _Prompts:
+class Prompts:
     """The prompts compared, and the token ids that training would feed for them."""
 
     def __init__(self, project: Project) -> None:
@@ -107,7 +107,7 @@ def _rounded(value: float) -> float:
     return round(value, 6)
 
 
-def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts, force: bool) -> ArtefactRow:
+def _row(project: Project, name: str, adapter: ArtefactScore, prompts: Prompts, force: bool) -> ArtefactRow:
     """One artefact's measurements; one whose template is not the base model's is not run at all."""
     path = artefact_path(project, name)
     assert path is not None
@@ -133,7 +133,7 @@ def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts,
     tokens_equal = ids == prompts.ids
     if scored.runtime:
         known["runtime"] = scored.runtime
-    reason = _reason(tokens_equal, difference, finished, before, tolerance)
+    reason = release_fault(tokens_equal, difference, finished, before, tolerance)
     return ArtefactRow(
         **known,
         prompts_compared=len(ids),
@@ -150,7 +150,9 @@ def _row(project: Project, name: str, adapter: ArtefactScore, prompts: _Prompts,
     )
 
 
-def _reason(tokens_equal: bool, difference: float, finished: float, finished_before: float, tolerance: float) -> str:
+def release_fault(
+    tokens_equal: bool, difference: float, finished: float, finished_before: float, tolerance: float
+) -> str:
     """Why the artefact may not be released; empty when it may."""
     allowed = tolerance + _ROUNDING
     if not tokens_equal:

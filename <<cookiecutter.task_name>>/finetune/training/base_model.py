@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -80,7 +82,7 @@ def resolve_base(project: Project) -> BaseModel:
     try:
         path = Path(download(config.id, config.revision))
     except StorageFault:
-        if config.id not in PACKAGED or not _package_file(config.id):
+        if config.id not in PACKAGED or not packaged_file(config.id):
             raise
         say(f"  the Hub is out of reach: {config.id} comes from the package {PACKAGED[config.id][0]}")
         return _packaged(unpacked, _unpack(config.id, unpacked), config.id, config.license)
@@ -103,7 +105,8 @@ def _packaged(path: Path, manifest: dict[str, Any], model_id: str, license: str)
     return BaseModel(path, model_id, manifest["facts"]["revision"], "package", fingerprint, license)
 
 
-def _package_file(model_id: str) -> Path | None:
+def packaged_file(model_id: str) -> Path | None:
+    """The GGUF file of a model of PACKAGED; None where its package is not installed."""
     package, name = PACKAGED[model_id]
     try:
         file = Path(str(resources.files(package) / name))
@@ -118,9 +121,10 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     quiet()
-    file = _package_file(model_id)
+    file = packaged_file(model_id)
     assert file is not None
-    with provenance.staged(target) as folder:
+    # transformers draws a bar of its own over the second that this takes.
+    with provenance.staged(target) as folder, contextlib.redirect_stderr(io.StringIO()):
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
         model: Any = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
         # The weights are plain numbers from here on; the leftover quantisation config would make every loader refuse.
@@ -129,7 +133,7 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
         model.hf_quantizer = None
         model.to(torch.bfloat16).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        _portable_tokenizer(folder / "tokenizer_config.json")
+        portable_tokenizer(folder / "tokenizer_config.json")
         outputs = sorted(path for path in folder.iterdir() if path.is_file())
         facts = {"id": model_id, "revision": f"package:{PACKAGED[model_id][0]}"}
         return provenance.write_manifest(
@@ -141,7 +145,7 @@ def _unpack(model_id: str, target: Path) -> dict[str, Any]:
         )
 
 
-def _portable_tokenizer(file: Path) -> None:
+def portable_tokenizer(file: Path) -> None:
     """Name the class that every version of transformers knows; its fifth writes one that older loaders refuse."""
     values = json.loads(file.read_text(encoding="utf-8"))
     kept = {key: value for key, value in values.items() if key not in ("backend", "is_local", "local_files_only")}
@@ -168,9 +172,15 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         raise StorageFault(unreachable, "unset HF_HUB_OFFLINE or download the model first", code="E972")
     if not _hub_answers(model_id, revision):
         raise StorageFault(unreachable, _NETWORK, code="E972")
+    options: dict[str, Any] = {} if folder is None else {"tqdm_class": _no_bars()}
     try:
         return snapshot_download(
-            model_id, revision=revision, allow_patterns=patterns, local_dir=folder, etag_timeout=_HUB_PROBE_SECONDS
+            model_id,
+            revision=revision,
+            allow_patterns=patterns,
+            local_dir=folder,
+            etag_timeout=_HUB_PROBE_SECONDS,
+            **options,
         )
     except errors.GatedRepoError as error:
         raise gated_fault(model_id, error.response.status_code) from None
@@ -179,6 +189,17 @@ def download(model_id: str, revision: str, patterns: list[str] = _PATTERNS, fold
         raise StorageFault(f"the Hub has no {model_id} at {revision[:12]}", fix, code="E978") from None
     except (errors.HfHubHTTPError, errors.LocalEntryNotFoundError, OSError) as error:
         raise StorageFault(f"{unreachable} ({type(error).__name__})", _NETWORK, code="E972") from None
+
+
+def _no_bars() -> type:
+    """For a few small files: the client's bars would be longer than its work."""
+    from huggingface_hub.utils import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **{**options, "disable": True})
+
+    return Silent
 
 
 def gated_fault(model_id: str, status: int) -> StorageFault:

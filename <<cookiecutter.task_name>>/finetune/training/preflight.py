@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.config.benchmark import FLOATS, SIZES
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig
 
 GIB = 2**30
+MEMINFO = Path("/proc/meminfo")
+"""Where Linux tells how much memory is free."""
 _NOMINAL = 0.9
 """A GPU sold as 24 GB shows a little less."""
 
@@ -184,7 +187,7 @@ def _free_memory(device: str) -> tuple[int | None, str]:
 
         return torch.cuda.mem_get_info()[0], "GPU"
     try:
-        with open("/proc/meminfo", encoding="ascii") as file:
+        with MEMINFO.open(encoding="ascii") as file:
             fields = dict(line.split(":", 1) for line in file)
         return int(fields["MemAvailable"].split()[0]) * 1024, "machine"
     except (OSError, KeyError, ValueError):

@@ -28,6 +28,7 @@ def fetch_tokenizer(project: Project) -> int:
     found = tokenizer_on_disk(project)
     if found or base.id.startswith("models/base/"):
         return write_tokenizer(project, found.folder if found else resolve_base(project).path)
+    say(f"  fetching the tokenizer of {base.id} at {base.revision[:12]} from the Hub, without the weights")
     with tempfile.TemporaryDirectory() as name:
         # Not into the Hub's cache: a snapshot without weights there would pass for the model.
         try:

@@ -13,12 +13,11 @@ import pytest
 from finetune.config.project import Project
 from finetune.console import run
 from finetune.errors import IO_FAULT, OK, FinetuneError
-from finetune.github.release.assets import release_assets
 from finetune.github.release.bundle import bundle_folder
 from finetune.github.release.github_release import MARKER, github_release
 from finetune.provenance import MANIFEST, read_manifest, sha256, write_json
 from github_fake import Answer, Request
-from releasing import ReleasePage, git, released
+from releasing import ReleasePage, gathered_release, git, release_page
 
 ATTACHED = [
     "SHA256SUMS",
@@ -36,17 +35,13 @@ ATTACHED = [
 
 @pytest.fixture(scope="module")
 def gathered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    patch = pytest.MonkeyPatch()
-    project = released(tmp_path_factory.mktemp("released"), patch)
-    assert release_assets(project) == OK
-    yield project
-    patch.undo()
+    with gathered_release(tmp_path_factory.mktemp("released")) as project:
+        yield project
 
 
 @pytest.fixture
 def page(gathered: Project, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReleasePage]:
-    with ReleasePage(gathered.paths.root) as github:
-        github.environment(monkeypatch)
+    with release_page(gathered, monkeypatch) as github:
         yield github
 
 
