@@ -18,6 +18,7 @@ from workflows.small import set_value
 
 ADAPTER, GGUF, MERGED = "acme/ticket-router-lora", "acme/ticket-router-gguf", "acme/ticket-router"
 REPOS = (ADAPTER, GGUF, MERGED)
+BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 JOBS = ("resolve", "train", "model", "github-release", "record")
 TAG, TASK, TOKEN = "v1.0.0", "task_definition.yaml", "hf_test"
 
@@ -129,6 +130,7 @@ def test_one_repository_that_fails_makes_the_run_red_and_the_next_run_completes_
 def test_an_expired_adapter_is_trained_again_by_the_same_gate(
     start_forge: Start, trained: Trained, hub: HubServer
 ) -> None:
+    hub.hub.create(BASE, private=False)  # asked for before a GPU is: nobody could train on what the Hub shows to nobody
     forge = start_forge(hub=hub, trained=trained)
     forge.release_secrets = {"HF_TOKEN": TOKEN}
     assert forge.github.expire("^adapter-") == 1
