@@ -164,7 +164,7 @@ def balance(facts: Facts) -> Finding:
         return not_yet("the classes are out of balance: set data.balance to oversample or weights, or add rows")
     if facts.data_problem:
         return facts.data_problem
-    applied = facts.data_manifest["facts"]["balance"]
+    applied = facts.data_manifest.facts["balance"]
     if applied["policy"] != policy:
         return not_yet(f"data.balance {policy} is not in the training split: run scripts/02_convert_format.py")
     copies = f": {sum(applied['copies'].values())} copies in the training split" if policy == "oversample" else ""
@@ -175,7 +175,7 @@ def balance(facts: Facts) -> Finding:
 def converted(facts: Facts) -> Finding:
     if facts.data_problem:
         return facts.data_problem
-    rows = facts.data_manifest["facts"]["rows"]
+    rows = facts.data_manifest.facts["rows"]
     counts = ", ".join(f"{split} {rows[split]}" for split in SPLITS)
     return done(f"{counts} rows, from today's data/raw (manifest.json)")
 
@@ -234,7 +234,7 @@ def system_prompt(facts: Facts) -> Finding:
 def splits(facts: Facts) -> Finding:
     if facts.data_problem:
         return facts.data_problem
-    rows, wanted = facts.data_manifest["facts"]["rows"], facts.benchmark.splits
+    rows, wanted = facts.data_manifest.facts["rows"], facts.benchmark.splits
     total = sum(rows.values())
     parts = ", ".join(f"{split} {rows[split] / max(total, 1):.0%}" for split in SPLITS)
     if off := far_off(rows, wanted):

@@ -20,8 +20,8 @@ _SCORED = "run scripts/07_verify_export.py"
 def merged(facts: Facts) -> Finding:
     if facts.merged_problem:
         return facts.merged_problem
-    outputs = facts.manifest(facts.paths.merged / "manifest.json", "05_merge_adapter.py")[0]["outputs"]
-    size = sum(output["bytes"] for output in outputs.values())
+    outputs = facts.manifest(facts.paths.merged / "manifest.json", "05_merge_adapter.py")[0].outputs
+    size = sum(output.bytes for output in outputs.values())
     return done(f"{len(outputs)} files, {size} bytes, of this adapter (merged/manifest.json)")
 
 
@@ -77,7 +77,7 @@ def merged_scored(facts: Facts) -> Finding:
 def converted_gguf(facts: Facts) -> Finding:
     if facts.gguf_problem:
         return facts.gguf_problem
-    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0]["outputs"]
+    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0].outputs
     return done(f"{len(outputs)} files of this merged model (gguf/manifest.json)")
 
 
@@ -100,7 +100,7 @@ def gguf_files(facts: Facts) -> Finding:
 def modelfile(facts: Facts) -> Finding:
     if facts.gguf_problem:
         return facts.gguf_problem
-    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0]["outputs"]
+    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0].outputs
     missing = [name for name in OLLAMA_FILES if name not in outputs]
     if missing:
         return not_yet(f"{', '.join(missing)} missing in models/gguf: run scripts/06_convert_gguf.py")

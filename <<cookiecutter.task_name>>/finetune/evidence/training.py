@@ -17,7 +17,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
 
 def _run(facts: Facts) -> dict[str, Any]:
     """What the adapter's manifest tells about its run; ask facts.adapter_problem first."""
-    return facts.adapter_manifest["facts"]
+    return facts.adapter_manifest.facts
 
 
 @evidence

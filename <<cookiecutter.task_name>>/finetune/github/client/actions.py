@@ -53,6 +53,11 @@ def repository() -> str:
     return name
 
 
+def server_url() -> str:
+    """https://github.com, or the company's own."""
+    return (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
+
+
 def run_id() -> int:
     """Id of this workflow run."""
     value = env("GITHUB_RUN_ID")
@@ -63,8 +68,7 @@ def run_id() -> int:
 
 def run_url(run: int | None = None) -> str:
     """Page of a workflow run, of this one by default; there is its step summary."""
-    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
-    return f"{server.rstrip('/')}/{repository()}/actions/runs/{run_id() if run is None else int(run)}"
+    return f"{server_url()}/{repository()}/actions/runs/{run_id() if run is None else int(run)}"
 
 
 def default_branch() -> str:

@@ -43,7 +43,7 @@ def data_summary(project: Project, base: Path) -> int:
     changes = compare(project, base) if base.is_dir() else Changes()
     if report is not None:
         manifest = provenance.read_manifest(paths.data_manifest)
-        finished = manifest is not None and manifest["inputs"] == report.inputs
+        finished = manifest is not None and manifest.inputs == report.inputs
         changes = msgspec.structs.replace(changes, converted=finished)
     _publish(paths, report, changes, missing)
     return OK

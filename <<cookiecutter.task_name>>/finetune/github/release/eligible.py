@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import yaml
-
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
 from finetune.github.client.actions import default_branch, run_url, set_output, summary
+from finetune.github.release.bundle import iteration_path, recorded_commit
 from finetune.github.release.tags import Tag, checked_out, git, release_tag, require_unmoved
 
 
@@ -64,14 +63,11 @@ def _require_on_branch(project: Project, tag: Tag, commit: str, branch: str) -> 
 
 def _require_same_record(project: Project, tag: Tag, commit: str, branch: str) -> None:
     """E642 when the default branch records this version as released from another commit."""
-    name = f"iterations/{tag.name}.yaml"
+    name = iteration_path(tag)
     shown = git(project.paths.root, "show", f"refs/remotes/origin/{branch}:{name}")
     if shown.returncode:
         return
-    try:
-        recorded = yaml.safe_load(shown.stdout)["commit"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        recorded = "an unreadable commit"
+    recorded = recorded_commit(shown.stdout)
     if recorded != commit:
-        message = f"{name} on {branch} records a release from {str(recorded)[:12]}, the tag is at {commit[:12]}"
+        message = f"{name} on {branch} records a release from {recorded[:12]}, the tag is at {commit[:12]}"
         raise FinetuneError(message, "publish the new commit under a new version", "E642")

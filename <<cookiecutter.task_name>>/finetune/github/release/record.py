@@ -7,13 +7,12 @@ workflow files differ from main's. What main got since the release is kept (prop
 from __future__ import annotations
 
 import base64
-import os
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
-from finetune.github.client.actions import default_branch, summary
+from finetune.github.client.actions import default_branch, server_url, summary
 from finetune.github.release.bundle import Bundle, iteration_path, read_bundle
 from finetune.github.release.proposal import on_top
 from finetune.github.release.tags import Tag, checked_out, release_tag
@@ -173,8 +172,7 @@ def _explained(github: GitHub, error: ApiError, branch: str, base: str) -> Excep
         return error
     from finetune.github.client.api import ApiError as Refusal
 
-    server = (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
-    page = f"{server}/{github.repository}/compare/{base}...{branch}?expand=1"
+    page = f"{server_url()}/{github.repository}/compare/{base}...{branch}?expand=1"
     fix = f"open it by hand at {page}, or allow it once with scripts/setup_github.py"
     message = f"the record is on {branch}, but workflows may not open pull requests here ({error.message})"
     return Refusal(message, fix, "E650", status=403)

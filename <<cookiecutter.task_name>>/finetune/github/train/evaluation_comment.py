@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune.config.project import Project
 from finetune.console import say
@@ -13,8 +13,9 @@ from finetune.github.client import actions
 from finetune.github.client.comments import upsert
 from finetune.github.client.statuses import set_status
 from finetune.github.train import evaluation_sections as sections
-from finetune.github.train.adapter_folder import PREDICTIONS, REPORT, read_adapter
+from finetune.github.train.adapter_folder import PREDICTIONS, REPORT, RunFacts, read_adapter
 from finetune.github.train.adapters import adapter_at
+from finetune.github.train.frozen import FrozenInput, read_input
 from finetune.github.train.gate import Verdict, judge
 
 if TYPE_CHECKING:
@@ -83,14 +84,12 @@ def report(project: Project, sha: str, pr: str, fingerprint: str, digest: str, r
 
 def _outcome(project: Project, asked: _Arguments) -> Outcome:
     """What build/input and build/adapter say, whatever their state."""
-    from finetune.github.train.frozen import read_input
-
     try:
         frozen = read_input(project.paths.root / "build" / "input", asked.digest)
         _require_same(frozen, asked)
     except FinetuneError as failure:
         return _unusable(project, failure, [])
-    policy = sections.policy(frozen["policy_changes"])
+    policy = sections.policy(frozen.policy_changes)
     if not asked.reuse and asked.result != "success":
         told = sections.not_trained(project, asked.result, actions.run_url())
         word = asked.result if asked.result in sections.RESULTS else "without a result"
@@ -104,8 +103,8 @@ def _outcome(project: Project, asked: _Arguments) -> Outcome:
     verdict = judge(
         project,
         folder / REPORT,
-        test_rows=frozen["test"]["rows"],
-        test_sha256=frozen["test"]["sha256"],
+        test_rows=frozen.test.rows,
+        test_sha256=frozen.test.sha256,
         predictions=folder / PREDICTIONS,
     )
     told = sections.measured(project, verdict, _origin(asked, frozen, run))
@@ -113,17 +112,17 @@ def _outcome(project: Project, asked: _Arguments) -> Outcome:
     return Outcome(state, _description(project, verdict), told, code, policy)
 
 
-def _require_same(frozen: dict[str, Any], asked: _Arguments) -> None:
-    told = (frozen["sha"], frozen["pr"], frozen["fingerprint"])
+def _require_same(frozen: FrozenInput, asked: _Arguments) -> None:
+    told = (frozen.sha, frozen.pr, frozen.fingerprint)
     if told != (asked.sha, asked.number, asked.fingerprint):
         raise FinetuneError("the frozen input is of another commit, pull request or fingerprint", code="E636")
 
 
-def _require_run(run: dict[str, Any], asked: _Arguments) -> None:
+def _require_run(run: RunFacts, asked: _Arguments) -> None:
     """The adapter is of the run that was named; of this run, it was made of this very input."""
-    if run["run_id"] != (asked.reuse or actions.run_id()):
+    if run.run_id != (asked.reuse or actions.run_id()):
         raise FinetuneError("the adapter artifact is of another run", code="E636")
-    if not asked.reuse and run["digest"] != asked.digest:
+    if not asked.reuse and run.digest != asked.digest:
         raise FinetuneError("the adapter artifact is of another input", code="E636")
 
 
@@ -134,17 +133,17 @@ def _unusable(project: Project, failure: FinetuneError, policy: list[str]) -> Ou
     return Outcome("error", "not judged: the training's files cannot be used", told, IO_FAULT, policy)
 
 
-def _origin(asked: _Arguments, frozen: dict[str, Any], run: dict[str, Any]) -> str:
+def _origin(asked: _Arguments, frozen: FrozenInput, run: RunFacts) -> str:
     """Which commit, which run, how many rows; and that nothing was trained anew where nothing was."""
-    rows = frozen["rows"]
-    counts = f"{rows['train']:,} training, {rows['valid']:,} validation and {rows['test']:,} test rows"
-    link = f"[run {run['run_id']}]({actions.run_url(run['run_id'])})"
+    rows = frozen.rows
+    counts = f"{rows.train:,} training, {rows.valid:,} validation and {rows.test:,} test rows"
+    link = f"[run {run.run_id}]({actions.run_url(run.run_id)})"
     if asked.reuse:
         return (
             f"♻️ Nothing was trained for {sections.commit(asked.sha)}: its data, configuration and code are those that "
-            f"{link} trained and evaluated for {sections.commit(run['sha'])}. {counts.capitalize()}."
+            f"{link} trained and evaluated for {sections.commit(run.sha)}. {counts.capitalize()}."
         )
-    fork = ", the data of a fork with main's code" if frozen["source"] == "fork" else ""
+    fork = ", the data of a fork with main's code" if frozen.source == "fork" else ""
     return f"{sections.commit(asked.sha)} was trained in {link}{fork}: {counts}."
 
 

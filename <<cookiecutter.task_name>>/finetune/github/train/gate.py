@@ -127,12 +127,6 @@ def _judged(project: Project, report: Report, rows: list[GateRow], passed: bool)
             "passed": floor.passed,
         }
     )
-    told = EvaluationReport.model_validate(report.model_dump(exclude_unset=True))
-    judged = told.model_copy(
-        update={
-            "verdict": PASSED if passed else LIMITED if report.limited else FAILED,
-            "primary": primary,
-            "gates": rows,
-        }
-    )
+    verdict = PASSED if passed else LIMITED if report.limited else FAILED
+    judged = EvaluationReport(**{**dict(report), "verdict": verdict, "primary": primary, "gates": rows})
     return judged.model_copy(update={"advice": advise(project, judged)})

@@ -16,6 +16,7 @@ from finetune.data.splits import assign, split_key
 from finetune.errors import Problems
 from finetune.github.train.candidate import Entry
 from finetune.github.train.checkout import Tracked, shown
+from finetune.github.train.frozen import PolicyChange
 from finetune.inventory import (
     BENCHMARK,
     FORK_FIXED,
@@ -26,9 +27,6 @@ from finetune.inventory import (
     kind_of,
     policy_sections,
 )
-
-Change = dict[str, str]
-"""{"path", "kind", "detail"}; kind is one of benchmark, task, training, code, packages, test-rows, not-taken."""
 
 _JUDGED = (TASK, BENCHMARK, PACKAGES)
 _LISTED = 20
@@ -60,7 +58,7 @@ def check_base(frozen: Project, problems: Problems) -> None:
         problems.add(path, "E624", message, "write the commit's 40 hex digits", key="base_model.revision")
 
 
-def config_changes(main: Project, frozen: Project) -> list[Change]:
+def config_changes(main: Project, frozen: Project) -> list[PolicyChange]:
     """Values that decide how a result is measured and judged, or which model is loaded, where they differ."""
     pairs: list[tuple[str, str, BaseModel, BaseModel]] = [
         ("benchmark", BENCHMARK, main.benchmark, frozen.benchmark), ("task", TASK, main.task, frozen.task),
@@ -73,7 +71,7 @@ def config_changes(main: Project, frozen: Project) -> list[Change]:
     return _listed(found)
 
 
-def code_changes(main: Mapping[str, Tracked], theirs: Mapping[str, Tracked]) -> list[Change]:
+def code_changes(main: Mapping[str, Tracked], theirs: Mapping[str, Tracked]) -> list[PolicyChange]:
     """Code, tests, workflows, recipes in files of their own and packages of this repository's commit that differ."""
     found = []
     for path in sorted({*main, *theirs}):
@@ -88,7 +86,7 @@ def code_changes(main: Mapping[str, Tracked], theirs: Mapping[str, Tracked]) -> 
     return _listed(found)
 
 
-def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[Change]:
+def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[PolicyChange]:
     """What else a fork has otherwise than main: all of it was left behind."""
     theirs = {entry.path: Tracked(entry.mode, entry.sha) for entry in tree if entry.type != "tree"}
     found = [
@@ -103,7 +101,7 @@ def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[
     return found
 
 
-def split_changes(main: Project, frozen: Project) -> list[Change]:
+def split_changes(main: Project, frozen: Project) -> list[PolicyChange]:
     """How many rows of main's test split are gone or answered otherwise; nothing while main has none."""
     ours, theirs = _test_rows(main), _test_rows(frozen)
     gone = sum(theirs.get(key) != answer for key, answer in ours.items())
@@ -137,13 +135,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
 
 
-def _change(path: str, kind: str, detail: str) -> Change:
-    return {"path": shown(path), "kind": kind, "detail": detail}
+def _change(path: str, kind: str, detail: str) -> PolicyChange:
+    return PolicyChange(path=shown(path), kind=kind, detail=detail)
 
 
-def _listed(changes: list[Change]) -> list[Change]:
+def _listed(changes: list[PolicyChange]) -> list[PolicyChange]:
     """At most _LISTED of them, and how many more there are."""
     if len(changes) <= _LISTED:
         return changes
-    more = _change("...", changes[_LISTED]["kind"], f"{len(changes) - _LISTED} further changes of this kind")
+    more = _change("...", changes[_LISTED].kind, f"{len(changes) - _LISTED} further changes of this kind")
     return [*changes[:_LISTED], more]
