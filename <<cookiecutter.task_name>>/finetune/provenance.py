@@ -8,7 +8,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from finetune.git import git_line
 
 MANIFEST = "manifest.json"
 _LFS = b"version https://git-lfs"
@@ -211,20 +212,12 @@ def what_it_is(path: Path) -> str:
 
 def git_commit(root: Path) -> str | None:
     """HEAD of the repository at `root`, with "+changes" when the work tree differs, or None outside git."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
     # A repository baked inside another work tree must not report the outer one's commit.
-    top = git("rev-parse", "--show-toplevel")
-    commit = git("rev-parse", "HEAD")
+    top = git_line(root, "rev-parse", "--show-toplevel")
+    commit = git_line(root, "rev-parse", "HEAD")
     if commit is None or top is None or Path(top).resolve() != root.resolve():
         return None
-    return commit + ("+changes" if git("status", "--porcelain") else "")
+    return commit + ("+changes" if git_line(root, "status", "--porcelain") else "")
 
 
 def environment(root: Path | None = None) -> dict[str, Any]:

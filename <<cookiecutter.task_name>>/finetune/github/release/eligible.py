@@ -5,9 +5,10 @@ from __future__ import annotations
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
+from finetune.git import git
 from finetune.github.client.actions import default_branch, run_url, set_output, summary
 from finetune.github.release.bundle import iteration_path, recorded_commit
-from finetune.github.release.tags import Tag, checked_out, git, release_tag, require_unmoved
+from finetune.github.release.tags import Tag, checked_out, release_tag, require_unmoved
 
 
 def release_resolve(project: Project) -> int:

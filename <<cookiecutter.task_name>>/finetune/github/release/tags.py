@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
+from finetune.git import git
 from finetune.github.client.actions import env, sha40
 from finetune.versions import Version, parse_tag
 
@@ -60,28 +61,10 @@ def release_tag() -> Tag:
     return tag
 
 
-def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in `root`; its exit code is the caller's to read. FinetuneError (E614) where git cannot run."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=120,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FinetuneError(
-            f"git did not answer ({type(error).__name__})", "install git on the runner", "E614"
-        ) from None
-
-
 def commit_of(root: Path, revision: str) -> str | None:
     """The commit a revision, tag object or ref stands for; None where there is none."""
     found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    return sha40(found.stdout.strip()) if found.returncode == 0 else None
+    return sha40(os.fsdecode(found.stdout).strip()) if found.returncode == 0 else None
 
 
 def checked_out(project: Project, tag: Tag) -> str:

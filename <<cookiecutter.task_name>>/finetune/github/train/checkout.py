@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.data.tokens.committed_tokenizer import FILES as TOKENIZER_FILES
 from finetune.errors import FinetuneError, Problems
+from finetune.git import git
 from finetune.inventory import PACKAGES, RAW, READ_BY_STEPS, TASK, is_step_code
 from finetune.machinery import SEAL
 from finetune.provenance import MANIFEST
@@ -136,17 +136,7 @@ def regular_size(root: Path, path: str) -> int | None:
 
 
 def _git(root: Path, *arguments: str) -> bytes:
-    # GIT_DIR and the like of a surrounding git command would point elsewhere.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments],
-            capture_output=True,
-            timeout=120,
-            env=environment,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FinetuneError(f"git did not run ({type(error).__name__})", "install git", "E614") from None
+    done = git(root, *arguments)
     if done.returncode:
         raise FinetuneError(_NO_CHECKOUT, _CHECK_OUT, "E622")
     return done.stdout

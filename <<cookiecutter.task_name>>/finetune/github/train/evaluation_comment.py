@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
+from finetune.evaluation.gate import reaches
 from finetune.evaluation.markdown import number
 from finetune.github.client import actions
 from finetune.github.client.comments import upsert
@@ -152,7 +153,7 @@ def _description(project: Project, verdict: Verdict) -> str:
     if verdict.report is None:
         return f"not judged: {verdict.reasons[0]}"
     value, rows = verdict.report.primary.value, verdict.report.outputs.rows
-    more = "" if verdict.passed or value < threshold else "; another condition failed"
+    more = "" if verdict.passed or not reaches(value, threshold) else "; another condition failed"
     return f"{metric} {number(value)}, threshold {number(threshold)}, {rows} test rows{more}"
 
 
