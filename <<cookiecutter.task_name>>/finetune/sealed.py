@@ -47,22 +47,22 @@ def deviations(
     opened or followed, no file of another size than listed, or above `limit` of its name, is read, and after `most`
     entries the walk ends.
     """
-    found = [Deviation(name, "unsafe") for name in listed if not is_safe_path(name)]
+    differences = [Deviation(name, "unsafe") for name in listed if not is_safe_path(name)]
     missing = set(listed)
     for seen, (name, size) in enumerate(entries(folder)):
         if seen >= most:
-            return [*found, Deviation(".", "flood")]
+            return [*differences, Deviation(".", "flood")]
         if size is None:
-            found.append(Deviation(name, "irregular"))
+            differences.append(Deviation(name, "irregular"))
         elif name in listed:
             missing.discard(name)
             if size != listed[name].bytes or (limit and size > limit(name)):
-                found.append(Deviation(name, "size", size))
+                differences.append(Deviation(name, "size", size))
             elif provenance.sha256(folder / name) != listed[name].sha256:
-                found.append(Deviation(name, "changed"))
+                differences.append(Deviation(name, "changed"))
         elif name not in beside:
-            found.append(Deviation(name, "unlisted"))
-    return [*found, *(Deviation(name, "missing") for name in sorted(missing))]
+            differences.append(Deviation(name, "unlisted"))
+    return [*differences, *(Deviation(name, "missing") for name in sorted(missing))]
 
 
 def entries(folder: Path) -> Iterator[tuple[str, int | None]]:
@@ -107,19 +107,19 @@ def faults(path: Path, hashed: bool = True) -> list[str]:
 
     Without `hashed` only their sizes are compared, for files that take minutes to read.
     """
-    found = []
+    phrases = []
     for name, recorded in (provenance.read_manifest(path) or provenance.NO_MANIFEST).outputs.items():
         output = path.parent / name
         state = _state(output, recorded, hashed)
         if state == "missing":
-            found.append(f"{name} is a broken link" if output.is_symlink() else f"{name} is missing")
+            phrases.append(f"{name} is a broken link" if output.is_symlink() else f"{name} is missing")
         elif special := provenance.what_it_is(output):
-            found.append(f"{name} {special}")
+            phrases.append(f"{name} {special}")
         elif state == "size":
-            found.append(f"{name} has {output.stat().st_size:,} of {recorded.bytes:,} bytes")
+            phrases.append(f"{name} has {output.stat().st_size:,} of {recorded.bytes:,} bytes")
         elif state == "changed":
-            found.append(f"{name} was changed")
-    return found
+            phrases.append(f"{name} was changed")
+    return phrases
 
 
 def _state(output: Path, recorded: provenance.FileFacts, hashed: bool = True) -> Kind | None:

@@ -7,7 +7,7 @@ from finetune.evaluation.report_schema import ArtefactRow
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
-from finetune.evidence.values import number
+from finetune.evidence.values import finite_or_none
 
 NAME = "evaluation_report.yaml"
 OLLAMA_FILES = ("Modelfile", "template", "system", "params")
@@ -43,8 +43,8 @@ def within_tolerance(facts: Facts, name: str) -> Finding:
     row = row_of(facts, name)
     if isinstance(row, Finding):
         return row
-    value, reference = number(row.value), number(facts.report.primary.value)
-    limit = facts.benchmark.tolerances.get(name, number(row.tolerance))
+    value, reference = finite_or_none(row.value), finite_or_none(facts.report.primary.value)
+    limit = facts.benchmark.tolerances.get(name, finite_or_none(row.tolerance))
     if value is None or reference is None or limit is None:
         return not_yet(f"{name} has no value in {NAME}: {_SCORED}")
     metric, loss = facts.task.metrics.primary, reference - value
@@ -60,9 +60,9 @@ def merged_loads(facts: Facts) -> Finding:
     row = row_of(facts, "merged")
     if isinstance(row, Finding):
         return row
-    if number(row.value) is None:
+    if finite_or_none(row.value) is None:
         return not_yet(f"merged did not answer ({NAME}: artefacts): {_SCORED}")
-    loaded = f"loaded by transformers, {number(row.tokens_per_s) or 0:.0f} tokens/s ({NAME}: artefacts)"
+    loaded = f"loaded by transformers, {finite_or_none(row.tokens_per_s) or 0:.0f} tokens/s ({NAME}: artefacts)"
     if isinstance(row_of(facts, "vllm"), Finding):
         return not_yet(f"{loaded}; vLLM has not served it yet, see 6.17")
     return done(f"{loaded}, and by vLLM")

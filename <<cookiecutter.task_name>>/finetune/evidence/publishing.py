@@ -7,7 +7,7 @@ import re
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
-from finetune.evidence.values import number
+from finetune.evidence.values import finite_or_none
 from finetune.receipts import Receipt
 
 RESULTS = re.compile(r"<!--\s*results:(?:start|begin)\s*-->(.*?)<!--\s*results:end\s*-->", re.DOTALL)
@@ -116,7 +116,7 @@ def readme_current(facts: Facts) -> Finding:
     if block is None:
         return not_yet("README.md has no results between its markers")
     primary = facts.report.primary
-    value = number(primary.value)
+    value = finite_or_none(primary.value)
     shown = [] if value is None else [f"{value:.{digits}f}" for digits in (2, 3, 4)]
     if primary.metric not in block[1] or not any(text in block[1] for text in shown):
         return not_yet(f"README.md does not show {primary.metric} {value} of the report between its markers")

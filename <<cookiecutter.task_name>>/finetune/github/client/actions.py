@@ -75,8 +75,8 @@ def default_branch() -> str:
     """The repository's default branch as the event tells it, else "main"."""
     if not os.environ.get("GITHUB_EVENT_PATH"):
         return "main"
-    told = event().get("repository")
-    name = told.get("default_branch") if isinstance(told, dict) else None
+    about = event().get("repository")
+    name = about.get("default_branch") if isinstance(about, dict) else None
     return name if isinstance(name, str) and name else "main"
 
 
@@ -132,7 +132,7 @@ def hex64(text: str) -> str:
     return _matching(text, r"[0-9a-f]{64}", "a sha256 (64 hex digits)")
 
 
-def number(text: str) -> int | None:
+def parse_number(text: str) -> int | None:
     """A number of a pull request or a run; None for an empty text, E603 for anything else."""
     return int(_matching(text, r"[0-9]{1,18}", "a number")) if text else None
 

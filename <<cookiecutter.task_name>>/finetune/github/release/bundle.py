@@ -90,14 +90,14 @@ def _check_files(folder: Path, outputs: dict[str, FileFacts], allowed: set[str])
     for name in outputs:
         if not (_NAME.fullmatch(name) or name in allowed):
             raise _refused(f"holds {ascii(name)[:80]}, which is no file of a release")
-    for found in deviations(folder, outputs, beside=[MANIFEST], most=MAX_FILES, limit=lambda _: MAX_ASSET - 1):
-        if found.kind in ("unlisted", "missing", "flood"):
+    for deviation in deviations(folder, outputs, beside=[MANIFEST], most=MAX_FILES, limit=lambda _: MAX_ASSET - 1):
+        if deviation.kind in ("unlisted", "missing", "flood"):
             raise _refused("holds other files than its manifest names")
-        if found.kind == "irregular":
-            raise _refused(f"holds {ascii(found.name)[:80]} as a link or device")
-        if found.kind == "size" and found.bytes >= MAX_ASSET:
-            raise _refused(f"holds {found.name} of {found.bytes:,} bytes, more than a release asset may have")
-        raise _refused(f"holds another {found.name} than was put into it")
+        if deviation.kind == "irregular":
+            raise _refused(f"holds {ascii(deviation.name)[:80]} as a link or device")
+        if deviation.kind == "size" and deviation.bytes >= MAX_ASSET:
+            raise _refused(f"holds {deviation.name} of {deviation.bytes:,} bytes, more than a release asset may have")
+        raise _refused(f"holds another {deviation.name} than was put into it")
 
 
 def _text(path: Path, name: str) -> str:

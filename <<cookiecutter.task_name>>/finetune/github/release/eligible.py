@@ -31,18 +31,18 @@ def release_resolve(project: Project) -> int:
     require_unmoved(github, tag, commit)
     published = is_published(github, tag, commit)
     fingerprint = training_fingerprint(project)
-    found = find_evaluated(github, fingerprint)
-    if published and (found is None or found.expired):
+    evaluated = find_evaluated(github, fingerprint)
+    if published and (evaluated is None or evaluated.expired):
         message = f"release {tag.name} is published, and the adapter it was made of is gone: training makes another one"
         fix = "re-run the failed jobs of its own run if something is missing; other content needs a new version"
         raise FinetuneError(message, fix, "E651")
-    if found is None:
+    if evaluated is None:
         run, why = 0, "no run has evaluated this data, configuration and code: it is trained now, by the same gate"
-    elif found.expired:
+    elif evaluated.expired:
         run = 0
-        why = f"its adapter of {run_url(found.run_id)} has expired: it is trained again, by the same gate"
+        why = f"its adapter of {run_url(evaluated.run_id)} has expired: it is trained again, by the same gate"
     else:
-        run, why = found.run_id, f"the adapter of {run_url(found.run_id)} is released as it was evaluated"
+        run, why = evaluated.run_id, f"the adapter of {run_url(evaluated.run_id)} is released as it was evaluated"
     set_output("fingerprint", fingerprint)
     set_output("run", run)
     say(f"{tag.name} at {commit[:12]} is on {branch}; {why}")

@@ -54,9 +54,9 @@ def _facts(published: Published) -> dict[str, Any]:
 def _data(published: Published) -> dict[str, Any]:
     manifest = read_manifest(published.project.paths.data_manifest) or NO_MANIFEST
     facts = manifest.facts
-    found = {name: facts.get(name) for name in ("rows", "classes", "train_sha256", "valid_sha256", "test_sha256")}
+    recorded = {name: facts.get(name) for name in ("rows", "classes", "train_sha256", "valid_sha256", "test_sha256")}
     measured = {"test_sha256": published.report.data.test_sha256, "test_rows": published.report.data.rows}
-    return _known({**found, **measured, "raw_sha256": manifest.inputs.get("raw")})
+    return _known({**recorded, **measured, "raw_sha256": manifest.inputs.get("raw")})
 
 
 def _config(published: Published) -> dict[str, Any]:

@@ -40,13 +40,13 @@ def record(project: Project) -> int:
         say(f"{iteration_path(tag)} is on {base}")
         return OK
     branch = f"release-record/{tag.name}"
-    found = _find_pull_request(github, branch, base)
-    if found is None or found["state"] == "open":
+    pull = _find_pull_request(github, branch, base)
+    if pull is None or pull["state"] == "open":
         _bring(github, branch, base, commit, tag, bundle)
-        found = found or _open_pull_request(github, branch, base, tag)
+        pull = pull or _open_pull_request(github, branch, base, tag)
     # A closed one is a person's answer: neither branch nor pull request comes back by itself.
-    say(f"{found['state']} pull request: {found['html_url']}")
-    summary(f"## Record of {tag.name}\n\n{found['state'].capitalize()} pull request: {found['html_url']}")
+    say(f"{pull['state']} pull request: {pull['html_url']}")
+    summary(f"## Record of {tag.name}\n\n{pull['state'].capitalize()} pull request: {pull['html_url']}")
     return OK
 
 
@@ -56,11 +56,11 @@ def _recorded(github: GitHub, base: str, tag: Tag, bundle: Bundle) -> bool:
     The iteration decides, not the other files: people may have ticked boxes or edited README since.
     """
     path, head = iteration_path(tag), _head(github, base)
-    found = _read(github, head, path) if head else None
-    if found is not None and found != bundle.record[path]:
+    recorded = _read(github, head, path) if head else None
+    if recorded is not None and recorded != bundle.record[path]:
         message = f"{path} on {base} records another release of this version"
         raise FinetuneError(message, "remove it there if it is wrong, or release under a new version", "E642")
-    return found is not None
+    return recorded is not None
 
 
 def _find(github: GitHub, commit: str, path: str) -> str | None:
@@ -148,10 +148,10 @@ def _open_pull_request(github: GitHub, branch: str, base: str, tag: Tag) -> dict
     try:
         return github.post("/repos/{repo}/pulls", body)
     except ApiError as error:
-        found = _find_pull_request(github, branch, base) if error.unsure or error.status == 422 else None
-        if found is None:
+        pull = _find_pull_request(github, branch, base) if error.unsure or error.status == 422 else None
+        if pull is None:
             raise _explained(github, error, branch, base) from None
-        return found
+        return pull
 
 
 def _find_pull_request(github: GitHub, branch: str, base: str) -> dict[str, Any] | None:

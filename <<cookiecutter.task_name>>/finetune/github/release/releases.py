@@ -39,8 +39,8 @@ class Asset:
 
 def find_release(github: GitHub, tag: Tag) -> Release | None:
     """The tag's release, drafts included where the token may see them: a published one first, else the oldest draft."""
-    found = [row for row in github.pages("/repos/{repo}/releases") if row.get("tag_name") == tag.name]
-    return min(found, key=lambda row: (bool(row["draft"]), int(row["id"])), default=None)
+    releases = [row for row in github.pages("/repos/{repo}/releases") if row.get("tag_name") == tag.name]
+    return min(releases, key=lambda row: (bool(row["draft"]), int(row["id"])), default=None)
 
 
 def list_assets(github: GitHub, release: Release) -> dict[str, Asset]:

@@ -63,16 +63,16 @@ def release_tag() -> Tag:
 
 def commit_of(root: Path, revision: str) -> str | None:
     """The commit a revision, tag object or ref stands for; None where there is none."""
-    found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    return sha40(os.fsdecode(found.stdout).strip()) if found.returncode == 0 else None
+    done = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return sha40(os.fsdecode(done.stdout).strip()) if done.returncode == 0 else None
 
 
 def checked_out(project: Project, tag: Tag) -> str:
     """The commit checked out here; E643 unless it is the one that this run and the tag here are about."""
     root = project.paths.root
-    head, asked, local = (commit_of(root, name) for name in ("HEAD", env("GITHUB_SHA"), f"refs/tags/{tag.name}"))
-    if head is None or head != asked or local not in (None, head):
-        message = f"{tag.name} is at {_short(local)}, this run is about {_short(asked)}, checked out is {_short(head)}"
+    head, wanted, local = (commit_of(root, name) for name in ("HEAD", env("GITHUB_SHA"), f"refs/tags/{tag.name}"))
+    if head is None or head != wanted or local not in (None, head):
+        message = f"{tag.name} is at {_short(local)}, this run is about {_short(wanted)}, checked out is {_short(head)}"
         raise FinetuneError(message, "start the run of the tag again from its own page; tags must not move", "E643")
     return head
 

@@ -107,9 +107,9 @@ def limit_of(name: str) -> int:
 
 
 def _faults(folder: Path, listed: dict[str, PackedFile]) -> list[str]:
-    faults = [f"{_shown(name)} is not allowed in it" for name in listed if not is_allowed(name)]
+    faults = [f"{_escaped(name)} is not allowed in it" for name in listed if not is_allowed(name)]
     faults += [f"{name} is missing in {RUN}" for name in REQUIRED if name not in listed]
-    said = {
+    phrases = {
         "unsafe": "has an unsafe name",
         "unlisted": f"is not in {RUN}",
         "irregular": "is not a regular file",
@@ -117,11 +117,11 @@ def _faults(folder: Path, listed: dict[str, PackedFile]) -> list[str]:
         "changed": "was changed",
         "flood": f"holds more than {MOST} files",
     }
-    for found in deviations(folder, listed, beside=[RUN], most=MOST, limit=limit_of):
-        state = f"has {found.bytes:,} bytes" if found.kind == "size" else said[found.kind]
-        faults.append(f"{_shown(found.name)} {state}")
+    for deviation in deviations(folder, listed, beside=[RUN], most=MOST, limit=limit_of):
+        state = f"has {deviation.bytes:,} bytes" if deviation.kind == "size" else phrases[deviation.kind]
+        faults.append(f"{_escaped(deviation.name)} {state}")
     return faults
 
 
-def _shown(name: str) -> str:
+def _escaped(name: str) -> str:
     return ascii(name)[1:-1][:80]

@@ -53,7 +53,7 @@ def pack(project: Project, work: Path, fingerprint: str) -> int:
             pr=frozen.pr,
             repository=actions.repository(),
             run_id=actions.run_id(),
-            run_attempt=actions.number(os.environ.get("GITHUB_RUN_ATTEMPT", "")) or 1,
+            run_attempt=actions.parse_number(os.environ.get("GITHUB_RUN_ATTEMPT", "")) or 1,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             files=files,
         )
@@ -137,6 +137,6 @@ def _other_data(folder: Path, paths: Paths) -> list[str]:
     """Whether the adapter's manifest names the training split that lies here."""
     manifest = provenance.read_manifest(folder / ADAPTER / provenance.MANIFEST) or provenance.NO_MANIFEST
     data = manifest.facts.get("data")
-    told = data.get("train_sha256") if isinstance(data, dict) else None
-    same = paths.train.is_file() and told == provenance.sha256(paths.train)
+    trained_on = data.get("train_sha256") if isinstance(data, dict) else None
+    same = paths.train.is_file() and trained_on == provenance.sha256(paths.train)
     return [] if same else ["adapter/manifest.json: trained on another training split than this checkout's"]

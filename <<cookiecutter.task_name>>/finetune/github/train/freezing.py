@@ -54,7 +54,7 @@ def freeze(project: Project, sha: str, pr: str, source: str, gated: str = "") ->
     """
     from finetune.github.client.api import GitHub
 
-    sha, number = actions.sha40(sha), actions.number(pr)
+    sha, number = actions.sha40(sha), actions.parse_number(pr)
     if source not in ("repository", "fork"):
         raise FinetuneError("SOURCE is neither repository nor fork", "it is an output of the resolve step", "E629")
     github = GitHub.from_environment()
@@ -71,8 +71,8 @@ def freeze(project: Project, sha: str, pr: str, source: str, gated: str = "") ->
     actions.set_output("fingerprint", frozen.fingerprint)
     actions.set_output("digest", provenance.sha256(_folder(project) / INPUT))
     actions.set_output("reuse", reuse)
-    told = f"evaluated before, in run {reuse}" if reuse else "waiting for the training runner"
-    set_status(github, sha, "pending", told, actions.run_url(reuse or None))
+    description = f"evaluated before, in run {reuse}" if reuse else "waiting for the training runner"
+    set_status(github, sha, "pending", description, actions.run_url(reuse or None))
     return OK
 
 

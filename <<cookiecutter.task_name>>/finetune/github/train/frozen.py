@@ -14,15 +14,15 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, StringConstraints
 
 from finetune.config.base import Section
-from finetune.errors import FinetuneError, Problems
+from finetune.errors import FinetuneError, Problems, printable
 from finetune.github.client.actions import hex64
-from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, regular_size, shown
+from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, regular_size
 from finetune.provenance import FileFacts, Hex64
 from finetune.sealed import deviations, is_safe_path
 
 INPUT, FILES = "input.json", "files"
 _MAX_MANIFEST_BYTES = 8_000_000
-_AGAIN = "run the workflow again from its first job"
+_RERUN = "run the workflow again from its first job"
 
 
 def _path(text: str) -> str:
@@ -89,14 +89,14 @@ def read_input(folder: Path, digest: str) -> FrozenInput:
     hex64(digest)
     size = regular_size(folder, INPUT)
     if size is None or size > _MAX_MANIFEST_BYTES:
-        raise FinetuneError(f"{folder.name}/{INPUT} is missing, or no manifest", _AGAIN, "E626")
+        raise FinetuneError(f"{folder.name}/{INPUT} is missing, or no manifest", _RERUN, "E626")
     content = (folder / INPUT).read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise FinetuneError(f"{folder.name}/{INPUT} is not the one that was frozen", _AGAIN, "E626")
+        raise FinetuneError(f"{folder.name}/{INPUT} is not the one that was frozen", _RERUN, "E626")
     try:
         frozen = FrozenInput.model_validate(json.loads(content))
     except (ValueError, RecursionError):
-        raise FinetuneError(f"{folder.name}/{INPUT} is malformed", _AGAIN, "E626") from None
+        raise FinetuneError(f"{folder.name}/{INPUT} is malformed", _RERUN, "E626") from None
     problems = Problems()
     _compare(folder, frozen.files, problems)
     problems.raise_if_errors()
@@ -106,8 +106,8 @@ def read_input(folder: Path, digest: str) -> FrozenInput:
 def _compare(folder: Path, files: dict[str, FrozenFile], problems: Problems) -> None:
     """Report what lies in `folder` and should not, and what should and does not."""
     listed = {f"{FILES}/{name}": facts for name, facts in files.items()}
-    for found in deviations(folder, listed, beside=[INPUT], most=4 * MAX_FILES):
-        said = {
+    for deviation in deviations(folder, listed, beside=[INPUT], most=4 * MAX_FILES):
+        phrases = {
             "unsafe": "unsafe name",
             "unlisted": f"not in {INPUT}",
             "irregular": "no regular file",
@@ -115,5 +115,6 @@ def _compare(folder: Path, files: dict[str, FrozenFile], problems: Problems) -> 
             "changed": "other bytes than were frozen",
             "flood": "far more files than were frozen",
         }
-        message = f"{found.bytes:,} bytes instead of {listed[found.name].bytes:,}" if found.kind == "size" else ""
-        problems.add(shown(found.name), "E627", message or said[found.kind], _AGAIN)
+        name, kind = deviation.name, deviation.kind
+        message = f"{deviation.bytes:,} bytes instead of {listed[name].bytes:,}" if kind == "size" else phrases[kind]
+        problems.add(printable(name), "E627", message, _RERUN)
