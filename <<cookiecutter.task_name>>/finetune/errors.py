@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -179,3 +180,9 @@ class BadInput(FinetuneError):
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def printable(name: str) -> str:
+    """A file name for a message: ASCII, escaped, at most 120 characters."""
+    text = json.dumps(name)[1:-1]
+    return text if len(text) <= 120 else text[:117] + "..."

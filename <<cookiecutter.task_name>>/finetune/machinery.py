@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finetune.errors import FinetuneError
+from finetune.errors import FinetuneError, printable
 
 ROOT = Path(__file__).resolve().parents[1]
 """The repository whose code is running."""
@@ -118,23 +118,23 @@ def compare(root: Path = ROOT, *, partial: bool = False) -> Comparison:
     return Comparison(
         seal=seal,
         compared=len(sealed),
-        changed=_shown([*changed, *replaced]),
-        missing=() if partial else _shown(set(absent) - set(replaced)),
-        added=_shown(name for name in added if name.endswith(IMPORTED)),
+        changed=_printable([*changed, *replaced]),
+        missing=() if partial else _printable(set(absent) - set(replaced)),
+        added=_printable(name for name in added if name.endswith(IMPORTED)),
     )
 
 
 def recorded(root: Path = ROOT) -> dict[str, Any]:
     """The code that is running, for an evaluation report (`report_parts.Machinery`)."""
     try:
-        found = compare(root, partial=True)
+        comparison = compare(root, partial=True)
     except FinetuneError:
         return dict(version=None, seal=None, compared=0, as_shipped=False, differing=0, differs=[])
-    differs = found.differences
+    differs = comparison.differences
     return {
-        "version": found.seal.version,
-        "seal": found.seal.digest,
-        "compared": found.compared,
+        "version": comparison.seal.version,
+        "seal": comparison.seal.digest,
+        "compared": comparison.compared,
         "as_shipped": not differs,
         "differing": len(differs),
         "differs": differs[:LISTED],
@@ -154,7 +154,5 @@ def _is_entry(name: str, digest: object) -> bool:
     return bool(_NAME.fullmatch(name) and isinstance(digest, str) and _DIGEST.fullmatch(digest))
 
 
-def _shown(names: Iterable[str]) -> tuple[str, ...]:
-    """Sorted, ASCII, each at most 120 characters."""
-    texts = (json.dumps(name)[1:-1] for name in sorted(names))
-    return tuple(text if len(text) <= 120 else text[:117] + "..." for text in texts)
+def _printable(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(map(printable, sorted(names)))

@@ -8,17 +8,19 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+
+from finetune.git import git_line
 
 MANIFEST = "manifest.json"
 _LFS = b"version https://git-lfs"
-_PARTS = ("inputs", "outputs", "facts")
 _RECORDED = (
     "torch",
     "transformers",
@@ -34,6 +36,43 @@ _RECORDED = (
     "pydantic",
     "msgspec",
 )
+
+
+Hex64 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+
+
+class FileFacts(BaseModel):
+    """What is written down about one file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    sha256: Hex64
+    bytes: Annotated[int, Field(ge=0)]
+
+    @classmethod
+    def of(cls, path: Path, known: str | None = None) -> Self:
+        """Of the file as it is now; `known` is its sha256 where that was taken already."""
+        return cls(sha256=known or sha256(path), bytes=path.stat().st_size)
+
+
+class Manifest(BaseModel):
+    """What a step read and wrote."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+    step: str = ""
+    inputs: dict[str, str]
+    outputs: dict[str, FileFacts]
+    """By posix path relative to the manifest's folder."""
+    facts: dict[str, Any]
+    """Each step has its own."""
+
+    @property
+    def outputs_digest(self) -> str:
+        """One digest over the names and contents of all outputs."""
+        return digest({name: file.model_dump() for name, file in self.outputs.items()})
+
+
+NO_MANIFEST = Manifest(inputs={}, outputs={}, facts={})
+"""Where none was written, for whoever goes on without it."""
 
 
 def sha256(path: Path) -> str:
@@ -139,32 +178,27 @@ def write_manifest(
     outputs: Iterable[Path],
     facts: Mapping[str, Any],
     known: Mapping[Path, str] | None = None,
-) -> dict[str, Any]:
+) -> Manifest:
     """Record what a step read and wrote; call it last. Outputs are kept relative to the manifest's folder.
 
     `known` are digests of outputs that the step has taken already.
     """
-    recorded = {}
-    for output in outputs:
-        name = Path(os.path.relpath(output, path.parent)).as_posix()
-        digest_of_file = (known or {}).get(output) or sha256(output)
-        recorded[name] = {"sha256": digest_of_file, "bytes": output.stat().st_size}
-    manifest = {"step": step, "inputs": dict(inputs), "outputs": recorded, "facts": dict(facts)}
-    write_json(path, manifest)
+    recorded = {
+        Path(os.path.relpath(output, path.parent)).as_posix(): FileFacts.of(output, (known or {}).get(output))
+        for output in outputs
+    }
+    manifest = Manifest(step=step, inputs=dict(inputs), outputs=recorded, facts=dict(facts))
+    write_json(path, manifest.model_dump())
     return manifest
 
 
-def read_manifest(path: Path) -> dict[str, Any] | None:
+def read_manifest(path: Path) -> Manifest | None:
     """The manifest at `path`, or None when there is none or it is damaged (both mean: not done)."""
     try:
         _recover(path.parent)
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(manifest, dict) or not all(isinstance(manifest.get(part), dict) for part in _PARTS):
-        return None
-    outputs = manifest["outputs"].values()
-    return manifest if all(isinstance(o, dict) and {"sha256", "bytes"} <= o.keys() for o in outputs) else None
 
 
 def what_it_is(path: Path) -> str:
@@ -178,20 +212,12 @@ def what_it_is(path: Path) -> str:
 
 def git_commit(root: Path) -> str | None:
     """HEAD of the repository at `root`, with "+changes" when the work tree differs, or None outside git."""
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30)
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
     # A repository baked inside another work tree must not report the outer one's commit.
-    top = git("rev-parse", "--show-toplevel")
-    commit = git("rev-parse", "HEAD")
+    top = git_line(root, "rev-parse", "--show-toplevel")
+    commit = git_line(root, "rev-parse", "HEAD")
     if commit is None or top is None or Path(top).resolve() != root.resolve():
         return None
-    return commit + ("+changes" if git("status", "--porcelain") else "")
+    return commit + ("+changes" if git_line(root, "status", "--porcelain") else "")
 
 
 def environment(root: Path | None = None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import stat
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 from finetune import provenance
 
@@ -35,34 +35,34 @@ class Deviation:
 
 def deviations(
     folder: Path,
-    listed: Mapping[str, Mapping[str, Any]],
+    listed: Mapping[str, provenance.FileFacts],
     beside: Collection[str] = (),
     *,
     most: int = 10_000,
     limit: Callable[[str], int] | None = None,
 ) -> list[Deviation]:
-    """How the closed `folder` differs from `listed` ({name: {"sha256", "bytes"}}); empty when it is whole.
+    """How the closed `folder` differs from `listed`, by name; empty when it is whole.
 
     `beside` are files that may lie there unlisted, the manifest itself above all. Links, pipes and devices are never
     opened or followed, no file of another size than listed, or above `limit` of its name, is read, and after `most`
     entries the walk ends.
     """
-    found = [Deviation(name, "unsafe") for name in listed if not is_safe_path(name)]
+    differences = [Deviation(name, "unsafe") for name in listed if not is_safe_path(name)]
     missing = set(listed)
     for seen, (name, size) in enumerate(entries(folder)):
         if seen >= most:
-            return [*found, Deviation(".", "flood")]
+            return [*differences, Deviation(".", "flood")]
         if size is None:
-            found.append(Deviation(name, "irregular"))
+            differences.append(Deviation(name, "irregular"))
         elif name in listed:
             missing.discard(name)
-            if size != listed[name]["bytes"] or (limit and size > limit(name)):
-                found.append(Deviation(name, "size", size))
-            elif provenance.sha256(folder / name) != listed[name]["sha256"]:
-                found.append(Deviation(name, "changed"))
+            if size != listed[name].bytes or (limit and size > limit(name)):
+                differences.append(Deviation(name, "size", size))
+            elif provenance.sha256(folder / name) != listed[name].sha256:
+                differences.append(Deviation(name, "changed"))
         elif name not in beside:
-            found.append(Deviation(name, "unlisted"))
-    return [*found, *(Deviation(name, "missing") for name in sorted(missing))]
+            differences.append(Deviation(name, "unlisted"))
+    return [*differences, *(Deviation(name, "missing") for name in sorted(missing))]
 
 
 def entries(folder: Path) -> Iterator[tuple[str, int | None]]:
@@ -97,9 +97,9 @@ def is_safe_path(path: str) -> bool:
 def is_current(path: Path, inputs: Mapping[str, str]) -> bool:
     """True when the manifest at `path` names exactly these inputs and every output still has its recorded bytes."""
     manifest = provenance.read_manifest(path)
-    if manifest is None or manifest["inputs"] != dict(inputs):
+    if manifest is None or manifest.inputs != dict(inputs):
         return False
-    return not any(_state(path.parent / name, recorded) for name, recorded in manifest["outputs"].items())
+    return not any(_state(path.parent / name, recorded) for name, recorded in manifest.outputs.items())
 
 
 def faults(path: Path, hashed: bool = True) -> list[str]:
@@ -107,25 +107,25 @@ def faults(path: Path, hashed: bool = True) -> list[str]:
 
     Without `hashed` only their sizes are compared, for files that take minutes to read.
     """
-    found = []
-    for name, recorded in (provenance.read_manifest(path) or {"outputs": {}})["outputs"].items():
+    phrases = []
+    for name, recorded in (provenance.read_manifest(path) or provenance.NO_MANIFEST).outputs.items():
         output = path.parent / name
         state = _state(output, recorded, hashed)
         if state == "missing":
-            found.append(f"{name} is a broken link" if output.is_symlink() else f"{name} is missing")
+            phrases.append(f"{name} is a broken link" if output.is_symlink() else f"{name} is missing")
         elif special := provenance.what_it_is(output):
-            found.append(f"{name} {special}")
+            phrases.append(f"{name} {special}")
         elif state == "size":
-            found.append(f"{name} has {output.stat().st_size:,} of {recorded['bytes']:,} bytes")
+            phrases.append(f"{name} has {output.stat().st_size:,} of {recorded.bytes:,} bytes")
         elif state == "changed":
-            found.append(f"{name} was changed")
-    return found
+            phrases.append(f"{name} was changed")
+    return phrases
 
 
-def _state(output: Path, recorded: Mapping[str, Any], hashed: bool = True) -> Kind | None:
+def _state(output: Path, recorded: provenance.FileFacts, hashed: bool = True) -> Kind | None:
     """What is wrong with one file of this disk; None when nothing is. Its size comes before any reading."""
     if not output.is_file():
         return "missing"
-    if output.stat().st_size != recorded["bytes"]:
+    if output.stat().st_size != recorded.bytes:
         return "size"
-    return "changed" if hashed and provenance.sha256(output) != recorded["sha256"] else None
+    return "changed" if hashed and provenance.sha256(output) != recorded.sha256 else None

@@ -19,7 +19,7 @@ CHECK_SECONDS = 10.0
 """A running step looks again after this time; the load is that of the time between two looks."""
 _SHORTEST = 0.5
 """Seconds over which the load is measured at least."""
-_TOLD = "OMP_NUM_THREADS"
+_VARIABLE = "OMP_NUM_THREADS"
 _MOST = 512
 """llama.cpp ends its process where it is told more (GGML_MAX_N_THREADS)."""
 CGROUP, PROC = Path("/sys/fs/cgroup"), Path("/proc")
@@ -36,8 +36,8 @@ class Threads:
 
 def limit() -> Threads:
     """What native code may use at most: OMP_NUM_THREADS where set, else every CPU there is for this process."""
-    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
-    return Threads(min(int(told[:9]), _MOST), _TOLD) if told.isdecimal() and int(told[:9]) > 0 else available()
+    value = os.environ.get(_VARIABLE, "").split(",")[0]
+    return Threads(min(int(value[:9]), _MOST), _VARIABLE) if value.isdecimal() and int(value[:9]) > 0 else available()
 
 
 def available() -> Threads:
@@ -70,7 +70,7 @@ def fitting(load: Load) -> Threads:
     A floor is needed: whoever gives way to every other process ends with nothing on a machine that is always full.
     """
     most = limit()
-    others = None if most.reason == _TOLD else load.others()
+    others = None if most.reason == _VARIABLE else load.others()
     if others is None:
         return most
     cpus = len(_allowed())

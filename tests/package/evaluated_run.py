@@ -143,7 +143,7 @@ def freeze(main: Project, work: Project, fingerprint: str, pr: int | None, **cha
     shutil.copy(work.paths.task_definition, file)
     manifest = provenance.read_manifest(work.paths.data_manifest)
     assert manifest
-    facts = manifest["facts"]
+    facts = manifest.facts
     told = {
         "version": 1,
         "sha": SHA,

@@ -130,11 +130,11 @@ class Workspace:
         self.output.write_text("")
         assert freeze(self.project, sha, pr, source) == 0
         told = dict(line.split("=") for line in self.output.read_text().splitlines())
-        manifest = read_input(self.input, told["digest"])
-        assert told["fingerprint"] == manifest["fingerprint"]
+        frozen = read_input(self.input, told["digest"])
+        assert told["fingerprint"] == frozen.fingerprint
         assert set(told) == {"fingerprint", "digest", "reuse"}
         self.digest, self.reuse = told["digest"], int(told["reuse"])
-        return manifest
+        return frozen.model_dump(mode="json")
 
     def refused(self, sha: str, source: str = "repository") -> list[tuple[str, str, str | None]]:
         """(path, code, key) of every problem of an input that must not be frozen, trained or called good."""

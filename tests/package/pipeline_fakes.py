@@ -124,7 +124,7 @@ def with_exports(project: Project, rows: dict[str, dict[str, Any]] | None = None
         if folder == paths.gguf:
             merged = provenance.read_manifest(paths.merged / provenance.MANIFEST)
             assert merged
-            inputs = {"merged": provenance.digest(merged["outputs"])}
+            inputs = {"merged": merged.outputs_digest}
         manifest = folder / provenance.MANIFEST
         provenance.write_manifest(manifest, step=folder.name, inputs=inputs, outputs=outputs, facts={})
 
@@ -145,7 +145,15 @@ def write_receipts(project: Project) -> None:
     for kind in ("adapter", "gguf", "merged"):
         manifest = provenance.read_manifest(getattr(project.paths, kind) / provenance.MANIFEST)
         assert manifest
-        files = {**manifest["outputs"], "README.md": {"bytes": 1, "sha256": "0" * 64}}
-        receipt = {"kind": kind, "repo": getattr(hub, kind), "commit": "a" * 40, "tag": "v1.0.0", "files": files}
+        files = {**manifest.model_dump()["outputs"], "README.md": {"bytes": 1, "sha256": "0" * 64}}
+        receipt = {
+            "kind": kind,
+            "repo": getattr(hub, kind),
+            "commit": "a" * 40,
+            "tag": "v1.0.0",
+            "url": "",
+            "files": files,
+        }
         repositories.append(receipt)
-    provenance.write_json(project.paths.publish_plan / "receipts.json", {"repositories": repositories})
+    release = {"version": "1.0.0", "tag": "v1.0.0", "digest": "", "endpoint": "https://hub.test"}
+    provenance.write_json(project.paths.publish_plan / "receipts.json", {**release, "repositories": repositories})

@@ -11,7 +11,7 @@ import yaml
 
 from finetune.config.loading import merge
 from finetune.config.project import Project, load_project
-from finetune.provenance import MANIFEST, digest, read_manifest, sha256, tree_digest, write_json, write_manifest
+from finetune.provenance import MANIFEST, read_manifest, sha256, tree_digest, write_json, write_manifest
 from reports import changed, row
 
 BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -215,7 +215,7 @@ def _write_gguf(project: Project, seed: int) -> None:
         (folder / name).write_text(f"{name}\n", encoding="utf-8")
     merged = read_manifest(project.paths.merged / MANIFEST)
     assert merged
-    _finish(folder, "06_convert_gguf", {"merged": digest(merged["outputs"])}, {})
+    _finish(folder, "06_convert_gguf", {"merged": merged.outputs_digest}, {})
 
 
 def _save_tensors(path: Path, seed: int) -> None:
@@ -236,4 +236,4 @@ def refresh(project: Project, kind: str) -> None:
     folder = {"adapter": project.paths.adapter, "merged": project.paths.merged, "gguf": project.paths.gguf}[kind]
     manifest = read_manifest(folder / MANIFEST)
     assert manifest
-    _finish(folder, manifest["step"], manifest["inputs"], manifest["facts"])
+    _finish(folder, manifest.step, manifest.inputs, manifest.facts)

@@ -51,7 +51,7 @@ def write_receipts(project: Project, version: str = "1.2.3") -> None:
         assert manifest
         card = project.paths.publish_plan / kind / "README.md"
         provenance.write_text(card, f"card of {kind}\n")
-        files = {**manifest["outputs"], "README.md": {"bytes": card.stat().st_size, "sha256": provenance.sha256(card)}}
+        files = manifest.outputs | {"README.md": provenance.FileFacts.of(card)}
         repo = getattr(project.task.hub, kind)
         repositories.append(
             {
@@ -60,7 +60,7 @@ def write_receipts(project: Project, version: str = "1.2.3") -> None:
                 "commit": f"{number + 1}" * 40,
                 "tag": f"v{version}",
                 "url": f"{HUB}/{repo}/tree/v{version}",
-                "files": files,
+                "files": {name: file.model_dump() for name, file in files.items()},
             }
         )
     receipts = {"version": version, "tag": f"v{version}", "digest": provenance.digest(repositories), "endpoint": HUB}

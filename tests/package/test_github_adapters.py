@@ -35,7 +35,7 @@ def at_work(tmp_path: Path, patch: pytest.MonkeyPatch, **options: Any) -> Evalua
 
 def packed(run: EvaluatedRun, work: Path = Path("build/work")) -> dict[str, Any]:
     assert pack(run.project, work, run.fingerprint) == 0
-    return read_adapter(run.artifact, run.fingerprint)
+    return read_adapter(run.artifact, run.fingerprint).model_dump(mode="json")
 
 
 def test_packing_takes_what_the_steps_wrote_and_names_every_byte(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from finetune.errors import BadInput, FinetuneError, Problems
 from finetune.github.train import candidate
-from finetune.github.train.candidate import Entry, blob_sha, fetch_blobs, read_tree, select
+from finetune.github.train.candidate import TreeEntry, blob_sha, fetch_blobs, read_tree, select
 from git_repository import EXECUTABLE, LINK, REGULAR, SUBMODULE, GitRepository
 from github_fake import GitHubFake
 
@@ -238,7 +238,7 @@ def test_a_passing_failure_of_github_is_waited_out(fork: GitRepository, github: 
 def test_reads_the_tree_of_a_real_commit(fork: GitRepository, github: GitHubFake):
     sha = fork.commit_entries({**GOOD, "sub": (SUBMODULE, b"")})
     entries = {entry.path: entry for entry in read_tree(github.client(), sha)}
-    assert entries["data/raw/rows.jsonl"] == Entry("data/raw/rows.jsonl", REGULAR, "blob", blob_sha(ROWS[1]), 29)
+    assert entries["data/raw/rows.jsonl"] == TreeEntry("data/raw/rows.jsonl", REGULAR, "blob", blob_sha(ROWS[1]), 29)
     assert (entries["sub"].mode, entries["sub"].type, entries["data"].type) == (SUBMODULE, "commit", "tree")
 
 
@@ -249,7 +249,7 @@ _path = st.one_of(st.lists(_piece, min_size=1, max_size=5).map("/".join), st.tex
     lambda tail: st.sampled_from([tail, f"data/raw/{tail}", f"configs/{tail}"])
 )
 _entry = st.builds(
-    Entry,
+    TreeEntry,
     _path,
     st.sampled_from([REGULAR, EXECUTABLE, LINK, SUBMODULE, "040000"]),
     st.sampled_from(["blob", "tree", "commit"]),
@@ -259,7 +259,7 @@ _entry = st.builds(
 
 
 @given(st.lists(_entry, max_size=8))
-def test_whatever_a_tree_holds_only_plain_names_in_the_two_folders_are_taken(tree: list[Entry]):
+def test_whatever_a_tree_holds_only_plain_names_in_the_two_folders_are_taken(tree: list[TreeEntry]):
     taken = select(tree, Problems())
     for entry in taken:
         folder, _, name = entry.path.rpartition("/")

@@ -55,7 +55,7 @@ class TestFreeze:
         checkout = load_project(work.change.root)
         assert manifest["fingerprint"] == training_fingerprint(checkout)
         convert(checkout)
-        facts = provenance.read_manifest(checkout.paths.data_manifest)["facts"]
+        facts = provenance.read_manifest(checkout.paths.data_manifest).facts
         assert manifest["rows"] == facts["rows"]
         assert manifest["test"] == {"sha256": facts["test_sha256"], "rows": facts["rows"]["test"]}
 

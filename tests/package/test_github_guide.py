@@ -149,7 +149,7 @@ def test_the_transformers_snippet_asks_a_real_model_as_it_was_measured(
     folder = tiny_base if form == "merged" else _save_adapter(tiny_base, tmp_path / "adapter")
     library = "AutoPeftModel" if form == "adapter" else "AutoModelForCausalLM"
     (snippet,) = (block for block in blocks(guide.render_guide(published), "python") if library in block)
-    here = snippet.replace(repr(published.receipt(form)["repo"]), repr(str(folder)))
+    here = snippet.replace(repr(published.receipt(form).repo), repr(str(folder)))
     here = here.replace(repr(published.project.training.base_model.id), repr(str(tiny_base)))
     names: dict[str, Any] = {}
     exec(compile(here, "guide", "exec"), names)

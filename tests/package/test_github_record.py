@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from finetune.console import run
 from finetune.errors import IO_FAULT, OK, FinetuneError
 from finetune.github.release.bundle import bundle_folder
 from finetune.github.release.record import record
-from finetune.provenance import MANIFEST, read_manifest, sha256, write_json
+from finetune.provenance import MANIFEST, sha256, write_json
 from github_fake import Answer
 from releasing import ReleasePage, gathered_release, git, release_page
 
@@ -163,8 +164,7 @@ def test_what_people_changed_on_the_branch_stays(gathered: Project, page: Releas
 
 def change_iteration(project: Project) -> None:
     folder = bundle_folder(project)
-    manifest = read_manifest(folder / MANIFEST)
-    assert manifest
+    manifest = json.loads((folder / MANIFEST).read_bytes())
     path = folder / "record" / ITERATION
     path.write_text(path.read_text(encoding="utf-8") + "# other\n", encoding="utf-8")
     manifest["outputs"][f"record/{ITERATION}"] = {"sha256": sha256(path), "bytes": path.stat().st_size}
@@ -247,8 +247,7 @@ def test_a_moving_branch_is_never_forced(gathered: Project, page: ReleasePage) -
 
 def test_a_bundle_without_a_record_records_nothing(gathered: Project, page: ReleasePage) -> None:
     folder = bundle_folder(gathered)
-    manifest = read_manifest(folder / MANIFEST)
-    assert manifest
+    manifest = json.loads((folder / MANIFEST).read_bytes())
     manifest["outputs"] = {name: row for name, row in manifest["outputs"].items() if not name.startswith("record/")}
     write_json(folder / MANIFEST, manifest)
     shutil.rmtree(folder / "record")

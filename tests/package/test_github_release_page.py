@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from finetune.console import run
 from finetune.errors import IO_FAULT, OK, FinetuneError
 from finetune.github.release.bundle import bundle_folder
 from finetune.github.release.github_release import MARKER, github_release
-from finetune.provenance import MANIFEST, read_manifest, sha256, write_json
+from finetune.provenance import MANIFEST, sha256, write_json
 from github_fake import Answer, Request
 from releasing import ReleasePage, gathered_release, git, release_page
 
@@ -216,8 +217,7 @@ def test_the_release_is_found_behind_a_hundred_others(gathered: Project, page: R
 
 
 def rewrite_manifest(folder: Path, name: str, **outputs: object) -> None:
-    manifest = read_manifest(folder / MANIFEST)
-    assert manifest
+    manifest = json.loads((folder / MANIFEST).read_bytes())
     manifest["outputs"] |= {name: outputs}
     write_json(folder / MANIFEST, manifest)
 
@@ -281,8 +281,7 @@ def _no_manifest(folder: Path) -> None:
 
 
 def _of_another_tag(folder: Path) -> None:
-    manifest = read_manifest(folder / MANIFEST)
-    assert manifest
+    manifest = json.loads((folder / MANIFEST).read_bytes())
     write_json(folder / MANIFEST, {**manifest, "facts": {**manifest["facts"], "tag": "v9.9.9"}})
 
 

@@ -276,8 +276,8 @@ def test_the_event_and_its_default_branch(tmp_path: Path, monkeypatch: pytest.Mo
 def test_values_that_arrive_by_env_are_checked() -> None:
     assert actions.sha40(SHA) == SHA
     assert actions.hex64("ab" * 32) == "ab" * 32
-    assert (actions.number(""), actions.number("0"), actions.number("123456789012")) == (None, 0, 123456789012)
-    for check, good in ((actions.sha40, SHA), (actions.hex64, "ab" * 32), (actions.number, "7")):
+    assert [actions.parse_number(text) for text in ("", "0", "123456789012")] == [None, 0, 123456789012]
+    for check, good in ((actions.sha40, SHA), (actions.hex64, "ab" * 32), (actions.parse_number, "7")):
         for bad in (
             f"{good}\n",
             f" {good}",

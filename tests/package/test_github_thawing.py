@@ -61,7 +61,7 @@ class TestThaw:
         assert found == FROZEN
         for name in FROZEN:
             assert (target / name).read_bytes() == (frozen.change.root / name).read_bytes()
-        assert training_fingerprint(load_project(target)) == read_input(frozen.input, frozen.digest)["fingerprint"]
+        assert training_fingerprint(load_project(target)) == read_input(frozen.input, frozen.digest).fingerprint
 
     def test_a_dirty_workspace_is_as_good_as_a_clean_one(self, frozen: Workspace):
         target = self.thawed(frozen)

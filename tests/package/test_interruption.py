@@ -40,7 +40,7 @@ def weights(project: Project) -> str:
 def result(project: Project) -> dict[str, Any]:
     manifest = provenance.read_manifest(project.paths.adapter / provenance.MANIFEST)
     assert manifest is not None
-    return manifest["facts"]["result"]
+    return manifest.facts["result"]
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def trained_with(project: Project) -> None:
     manifest = provenance.read_manifest(file)
     data = provenance.read_manifest(project.paths.data_manifest)
     assert manifest is not None and data is not None
-    provenance.write_json(file, {**manifest, "inputs": run_inputs(project, resolve_base(project), data)})
+    provenance.write_json(file, {**manifest.model_dump(), "inputs": run_inputs(project, resolve_base(project), data)})
 
 
 @pytest.mark.parametrize("step", [merge, convert])
@@ -132,7 +132,7 @@ def test_the_gguf_step_names_a_merged_model_of_another_adapter(merged: Project) 
         file.write("{}\n")  # another training: other files, its own manifest
     manifest = provenance.read_manifest(merged.paths.adapter / provenance.MANIFEST)
     assert manifest is not None
-    record_adapter(merged.paths.adapter, manifest["facts"])
+    record_adapter(merged.paths.adapter, manifest.facts)
     with pytest.raises(FinetuneError, match=r"E311 models/merged is outdated: the adapter changed.*05_merge_adapter"):
         convert(merged)
 

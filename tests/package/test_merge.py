@@ -120,7 +120,7 @@ def test_nan_weight_is_refused_and_the_old_merge_survives(trained: Project) -> N
     tensors = load_file(path)
     next(iter(tensors.values()))[0, 0] = float("nan")
     save_file(tensors, path)
-    facts = provenance.read_manifest(trained.paths.adapter / provenance.MANIFEST)["facts"]
+    facts = provenance.read_manifest(trained.paths.adapter / provenance.MANIFEST).facts
     record_adapter(trained.paths.adapter, facts)
     with pytest.raises(ModelFault, match="not finite") as fault:
         merge(trained)

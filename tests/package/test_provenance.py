@@ -13,6 +13,7 @@ from disk import full_disk, names
 from finetune import provenance
 from finetune.provenance import (
     MANIFEST,
+    FileFacts,
     digest,
     environment,
     git_commit,
@@ -112,9 +113,9 @@ def manifest(tmp_path: Path) -> Path:
 def test_a_manifest_records_its_outputs_relative_to_itself(manifest: Path) -> None:
     recorded = read_manifest(manifest)
     assert recorded is not None
-    assert (recorded["step"], recorded["inputs"], recorded["facts"]) == ("convert", {"raw": "1"}, {"rows": 2})
-    assert sorted(recorded["outputs"]) == ["../test.jsonl", "a.bin", "sub/b.bin"]
-    assert recorded["outputs"]["a.bin"] == {"sha256": sha256(manifest.parent / "a.bin"), "bytes": 3}
+    assert (recorded.step, recorded.inputs, recorded.facts) == ("convert", {"raw": "1"}, {"rows": 2})
+    assert sorted(recorded.outputs) == ["../test.jsonl", "a.bin", "sub/b.bin"]
+    assert recorded.outputs["a.bin"] == FileFacts(sha256=sha256(manifest.parent / "a.bin"), bytes=3)
     assert is_current(manifest, {"raw": "1"})
 
 
@@ -164,6 +165,8 @@ def test_a_missing_or_shortened_or_replaced_output_is_not_current(manifest: Path
         b'{"inputs": {}, "facts": {}, "outputs": {"a": 5}}',
         b'{"inputs": {}, "facts": {}, "outputs": {"a": {"bytes": 1}}}',
         b'{"inputs": null, "facts": {}, "outputs": {}}',
+        b'{"inputs": {"raw": 1}, "facts": {}, "outputs": {}}',
+        b'{"inputs": {}, "facts": {}, "outputs": {"a": {"sha256": "A", "bytes": 1}}}',
     ],
 )
 def test_a_damaged_manifest_means_not_done(tmp_path: Path, content: bytes) -> None:

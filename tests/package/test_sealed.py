@@ -11,25 +11,23 @@ from typing import Any
 import pytest
 
 from finetune import provenance
+from finetune.provenance import FileFacts
 from finetune.sealed import deviations, entries, is_safe_path
 
 LISTED = {"a.txt": b"first", "folder/b.bin": bytes(range(256)), "folder/empty": b""}
 
 
 @pytest.fixture
-def sealed_folder(tmp_path: Path) -> tuple[Path, dict[str, dict[str, Any]]]:
+def sealed_folder(tmp_path: Path) -> tuple[Path, dict[str, FileFacts]]:
     folder = tmp_path / "sealed"
     for name, content in LISTED.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     (folder / "manifest.json").write_text("{}")
-    listed = {
-        name: {"sha256": provenance.sha256(folder / name), "bytes": len(content)} for name, content in LISTED.items()
-    }
-    return folder, listed
+    return folder, {name: FileFacts.of(folder / name) for name in LISTED}
 
 
-def kinds(folder: Path, listed: dict[str, dict[str, Any]], **options: Any) -> set[tuple[str, str]]:
+def kinds(folder: Path, listed: dict[str, FileFacts], **options: Any) -> set[tuple[str, str]]:
     return {(found.name, found.kind) for found in deviations(folder, listed, ["manifest.json"], **options)}
 
 
@@ -76,7 +74,7 @@ def test_every_change_is_found(sealed_folder: tuple[Path, Any], change: Callable
 def test_a_manifest_cannot_point_elsewhere(sealed_folder: tuple[Path, Any], name: str) -> None:
     folder, listed = sealed_folder
     assert not is_safe_path(name)
-    outside = {**listed, name: {"sha256": "0" * 64, "bytes": 0}}
+    outside = {**listed, name: FileFacts(sha256="0" * 64, bytes=0)}
     assert (name, "unsafe") in kinds(folder, outside)
 
 
@@ -84,7 +82,7 @@ def test_what_is_too_large_is_not_read(sealed_folder: tuple[Path, Any], monkeypa
     folder, listed = sealed_folder
     with open(folder / "a.txt", "ab") as file:
         file.truncate(10 * 2**30)
-    listed["folder/b.bin"]["bytes"] = 256
+    listed["folder/b.bin"] = FileFacts(sha256="0" * 64, bytes=256)
     read: list[str] = []
     whole = provenance.sha256
     monkeypatch.setattr(provenance, "sha256", lambda path: (read.append(path.name), whole(path))[1])

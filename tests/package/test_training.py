@@ -38,7 +38,7 @@ def adapter_hash(project: Project) -> str:
     return provenance.sha256(project.paths.adapter / "adapter_model.safetensors")
 
 
-def manifest(project: Project) -> dict[str, Any]:
+def manifest(project: Project) -> provenance.Manifest:
     found = provenance.read_manifest(project.paths.adapter / provenance.MANIFEST)
     assert found is not None
     return found
@@ -73,7 +73,7 @@ def longer(project: Project) -> Project:
 
 def test_training_lowers_the_loss_and_records_what_made_it(project: Project) -> None:
     assert train(project) == 0
-    facts = manifest(project)["facts"]
+    facts = manifest(project).facts
     log = [json.loads(line) for line in (project.paths.adapter / "training_log.jsonl").open(encoding="utf-8")]
     losses = [entry["loss"] for entry in log if "loss" in entry]
     assert losses[-1] < losses[0]
@@ -108,7 +108,7 @@ def test_every_batching_learns_the_same(make_project: Callable[..., Project], tm
         made = make_project(base=True, training={"batch": batch}, root=tmp_path / form)
         convert(made)
         train(made)
-        results.append(manifest(made)["facts"]["result"]["best_eval_loss"])
+        results.append(manifest(made).facts["result"]["best_eval_loss"])
     assert results[0] == pytest.approx(results[1], rel=1e-4)
 
 
@@ -123,7 +123,7 @@ def test_a_killed_run_resumes_to_the_same_adapter(project: Project) -> None:
     process.wait()
     assert not (project.paths.adapter / provenance.MANIFEST).exists()
     assert train(project) == 0
-    assert manifest(project)["facts"]["result"]["resumed_from_step"] > 0
+    assert manifest(project).facts["result"]["resumed_from_step"] > 0
     assert adapter_hash(project) == expected
 
 
@@ -159,7 +159,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_recipe(
     project: Project, monkeypatch: pytest.MonkeyPatch, message: str
 ) -> None:
     train(project)
-    expected = manifest(project)["facts"]["result"]
+    expected = manifest(project).facts["result"]
     original, failed = sft.loss_sum, []
 
     def short_of_memory(model: Any, batch: Any) -> Any:
@@ -170,7 +170,7 @@ def test_out_of_memory_halves_the_micro_batch_and_keeps_the_recipe(
 
     monkeypatch.setattr(sft, "loss_sum", short_of_memory)
     train(project, force=True)
-    result = manifest(project)["facts"]["result"]
+    result = manifest(project).facts["result"]
     assert [(r["from_per_device"], r["to_per_device"]) for r in result["recovered"]] == [(4, 2)]
     assert result["steps"] == expected["steps"]
     assert result["best_eval_loss"] == pytest.approx(expected["best_eval_loss"], rel=1e-4)
@@ -219,7 +219,7 @@ def test_qlora_trains_on_the_cpu(make_project: Callable[..., Project]) -> None:
     made = make_project(base=True, training={"method": "qlora", "optimiser": {"learning_rate": 0.001, "epochs": 1}})
     convert(made)
     assert train(made) == 0
-    assert manifest(made)["facts"]["config"]["method"] == "qlora"
+    assert manifest(made).facts["config"]["method"] == "qlora"
 
 
 def test_unknown_target_modules_name_the_real_ones(make_project: Callable[..., Project]) -> None:

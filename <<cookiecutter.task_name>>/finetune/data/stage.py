@@ -140,7 +140,7 @@ def data_inputs(project: Project) -> dict[str, str]:
     return _digests(project, raw)
 
 
-def require_current(project: Project) -> dict[str, Any]:
+def require_current(project: Project) -> provenance.Manifest:
     """The manifest of the converted data, once that is what step 02 would make now.
 
     Raises FinetuneError: E414 for no converted data, E416 when something it was made from changed since, or its files;
@@ -150,7 +150,7 @@ def require_current(project: Project) -> dict[str, Any]:
     redo = "run scripts/02_convert_format.py"
     if manifest is None:
         raise FinetuneError("no converted data", f"{redo} first", "E414")
-    now, before = data_inputs(project), manifest["inputs"]
+    now, before = data_inputs(project), manifest.inputs
     changed = [_MADE_FROM.get(name, name) for name in {**now, **before} if now.get(name) != before.get(name)]
     if changed:
         raise FinetuneError(f"the converted data is older than {' and '.join(changed)}", redo, "E416")

@@ -12,7 +12,7 @@ from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ZERO_SHOT
 from finetune.evaluation.metrics import Prediction, Scores, score
 from finetune.evaluation.predictions import ArtefactScore, score_artefact
-from finetune.provenance import read_manifest
+from finetune.provenance import NO_MANIFEST, read_manifest
 
 
 def zero_shot(project: Project, *, limit: int | None = None, force: bool = False) -> ArtefactScore:
@@ -45,8 +45,8 @@ def most_frequent_answer(project: Project) -> str:
         for line in file:
             counts[json.loads(line)["messages"][-1]["content"]] += 1
     # Copies made by data.balance: oversample are no evidence of what is frequent.
-    manifest = read_manifest(project.paths.data_manifest) or {"facts": {}}
-    counts -= Counter(manifest["facts"].get("balance", {}).get("copies", {}))
+    manifest = read_manifest(project.paths.data_manifest) or NO_MANIFEST
+    counts -= Counter(manifest.facts.get("balance", {}).get("copies", {}))
     if not counts:
         raise FinetuneError(f"{project.paths.relative(path)} has no rows", "run scripts/02_convert_format.py", "E414")
     return min(counts, key=lambda answer: (-counts[answer], answer))

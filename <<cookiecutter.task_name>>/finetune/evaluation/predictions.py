@@ -21,7 +21,7 @@ from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, artefact_path, open_backend
 from finetune.evaluation.completions import Backend
 from finetune.evaluation.metrics import Prediction, Scores, score
-from finetune.provenance import digest, read_manifest, sha256, tree_digest, write_manifest, write_text
+from finetune.provenance import NO_MANIFEST, digest, read_manifest, sha256, tree_digest, write_manifest, write_text
 from finetune.sealed import is_current
 
 
@@ -125,7 +125,7 @@ def score_artefact(
     if reused:
         say(f"  {artefact}: {len(records)} kept predictions are up to date")
         predictions = list(read_predictions(kept))
-        runtime = (read_manifest(manifest) or {"facts": {}})["facts"].get("runtime")
+        runtime = (read_manifest(manifest) or NO_MANIFEST).facts.get("runtime")
     else:
         predictions, runtime = _predict(project, artefact, records, backend)
         write_text(kept, "".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in predictions))

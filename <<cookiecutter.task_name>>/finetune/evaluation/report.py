@@ -23,7 +23,7 @@ from finetune.evaluation.predictions import ArtefactScore
 from finetune.evaluation.report_parts import Difference
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evaluation.statistics import confidence_interval, paired_difference
-from finetune.provenance import MANIFEST, digest, environment, read_manifest, sha256, write_text
+from finetune.provenance import MANIFEST, NO_MANIFEST, digest, environment, read_manifest, sha256, write_text
 
 REPORT_VERSION = 1
 
@@ -49,13 +49,13 @@ def build_report(
     difference = None
     if zero_shot:
         difference = paired_difference(scores.statistics[primary], zero_shot.scores.statistics[primary], settings)
-    manifest = read_manifest(project.paths.adapter / MANIFEST) or {"facts": {}}
+    manifest = read_manifest(project.paths.adapter / MANIFEST) or NO_MANIFEST
     rows, judged = gate(
         project,
         tuned.metrics,
         interval=intervals[primary],
         difference=difference,
-        trained_on_this_data=_trained_on_this_data(project, manifest["facts"]),
+        trained_on_this_data=_trained_on_this_data(project, manifest.facts),
         limited=limited,
     )
     report = _validated({
@@ -81,8 +81,8 @@ def build_report(
         "errors": analyse(task, tuned.predictions, {r["id"]: r["messages"][-1]["content"] for r in records}),
         "training": read_curve(project.paths.adapter / "training_log.jsonl"),
         "speed": tuned.speed,
-        "data": {"test_sha256": sha256(project.paths.test), "rows": len(records), **manifest["facts"].get("data", {})},
-        "provenance": _provenance(project, tuned, manifest["facts"]),
+        "data": {"test_sha256": sha256(project.paths.test), "rows": len(records), **manifest.facts.get("data", {})},
+        "provenance": _provenance(project, tuned, manifest.facts),
         "advice": [],
     })  # fmt: skip
     return report.model_copy(update={"advice": advise(project, report)})

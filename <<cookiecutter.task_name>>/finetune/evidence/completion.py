@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, Status, done, failed, not_yet
 from finetune.evidence.registry import evidence
+from finetune.git import git_line
 from finetune.versions import parse_version
 
 RECORDED = ("data", "config", "metrics", "artefacts")
@@ -56,11 +55,7 @@ def archived(facts: Facts) -> Finding:
     tag = parsed.tag
     if not any(name == f"{tag}.yaml" for name, _ in facts.iterations):
         return not_yet(f"no iterations/{tag}.yaml: merge the pull request of the release")
-    command = ["git", "-C", str(facts.root), "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}"]
-    try:
-        commit = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
-        commit = ""
+    commit = git_line(facts.root, "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}^{{commit}}")
     if not commit:
         return not_yet(f"no git tag {tag} here: git fetch --tags, or push the tag")
     return done(f"git tag {tag} at {commit[:12]}, iterations/{tag}.yaml")

@@ -56,14 +56,14 @@ def _level(facts: Facts, item: str, good: str) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
     for before, codes in LEVELS:
-        found = _errors(facts, codes)
-        if found and before == item:
-            first = found[0]
+        errors = _errors(facts, codes)
+        if errors and before == item:
+            first = errors[0]
             place = first["path"] + (f":{first['line']}" if first["line"] else "")
             text = f"{place} {first['code']} {first['message']} (data_report.json)"
-            return failed(f"{len(found)} errors, the first: {text}")
-        if found:
-            return not_yet(f"{len(found)} rows or files were refused before this check, see {before}")
+            return failed(f"{len(errors)} errors, the first: {text}")
+        if errors:
+            return not_yet(f"{len(errors)} rows or files were refused before this check, see {before}")
         if before == item:
             break
     problems = facts.data_report["problems"]
@@ -144,27 +144,27 @@ def rows_per_class(facts: Facts) -> Finding:
 def imbalance(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    found = facts.data_report["imbalance"]
-    if found is None:
+    imbalance = facts.data_report["imbalance"]
+    if imbalance is None:
         return done(f"not needed: {facts.task.task_type} has no labels to balance")
     limit = facts.task.data.max_imbalance
-    text = f"largest to smallest class {found['ratio']:.2f}:1, limit {limit:g}:1 (data_report.json)"
-    return done(text) if found["ratio"] <= limit else failed(text)
+    text = f"largest to smallest class {imbalance['ratio']:.2f}:1, limit {limit:g}:1 (data_report.json)"
+    return done(text) if imbalance["ratio"] <= limit else failed(text)
 
 
 @evidence
 def balance(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    found, policy = facts.data_report["imbalance"], facts.task.data.balance
-    needed = found is not None and found["ratio"] > facts.task.data.max_imbalance
+    imbalance, policy = facts.data_report["imbalance"], facts.task.data.balance
+    needed = imbalance is not None and imbalance["ratio"] > facts.task.data.max_imbalance
     if not needed and policy == "none":
         return done("not needed: the classes are within data.max_imbalance")
     if policy == "none":
         return not_yet("the classes are out of balance: set data.balance to oversample or weights, or add rows")
     if facts.data_problem:
         return facts.data_problem
-    applied = facts.data_manifest["facts"]["balance"]
+    applied = facts.data_manifest.facts["balance"]
     if applied["policy"] != policy:
         return not_yet(f"data.balance {policy} is not in the training split: run scripts/02_convert_format.py")
     copies = f": {sum(applied['copies'].values())} copies in the training split" if policy == "oversample" else ""
@@ -175,7 +175,7 @@ def balance(facts: Facts) -> Finding:
 def converted(facts: Facts) -> Finding:
     if facts.data_problem:
         return facts.data_problem
-    rows = facts.data_manifest["facts"]["rows"]
+    rows = facts.data_manifest.facts["rows"]
     counts = ", ".join(f"{split} {rows[split]}" for split in SPLITS)
     return done(f"{counts} rows, from today's data/raw (manifest.json)")
 
@@ -234,7 +234,7 @@ def system_prompt(facts: Facts) -> Finding:
 def splits(facts: Facts) -> Finding:
     if facts.data_problem:
         return facts.data_problem
-    rows, wanted = facts.data_manifest["facts"]["rows"], facts.benchmark.splits
+    rows, wanted = facts.data_manifest.facts["rows"], facts.benchmark.splits
     total = sum(rows.values())
     parts = ", ".join(f"{split} {rows[split] / max(total, 1):.0%}" for split in SPLITS)
     if off := far_off(rows, wanted):

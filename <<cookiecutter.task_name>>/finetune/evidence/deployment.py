@@ -7,7 +7,7 @@ from finetune.evaluation.report_schema import ArtefactRow
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
-from finetune.evidence.values import number
+from finetune.evidence.values import finite_or_none
 
 NAME = "evaluation_report.yaml"
 OLLAMA_FILES = ("Modelfile", "template", "system", "params")
@@ -20,8 +20,8 @@ _SCORED = "run scripts/07_verify_export.py"
 def merged(facts: Facts) -> Finding:
     if facts.merged_problem:
         return facts.merged_problem
-    outputs = facts.manifest(facts.paths.merged / "manifest.json", "05_merge_adapter.py")[0]["outputs"]
-    size = sum(output["bytes"] for output in outputs.values())
+    outputs = facts.manifest(facts.paths.merged / "manifest.json", "05_merge_adapter.py")[0].outputs
+    size = sum(output.bytes for output in outputs.values())
     return done(f"{len(outputs)} files, {size} bytes, of this adapter (merged/manifest.json)")
 
 
@@ -43,8 +43,8 @@ def within_tolerance(facts: Facts, name: str) -> Finding:
     row = row_of(facts, name)
     if isinstance(row, Finding):
         return row
-    value, reference = number(row.value), number(facts.report.primary.value)
-    limit = facts.benchmark.tolerances.get(name, number(row.tolerance))
+    value, reference = finite_or_none(row.value), finite_or_none(facts.report.primary.value)
+    limit = facts.benchmark.tolerances.get(name, finite_or_none(row.tolerance))
     if value is None or reference is None or limit is None:
         return not_yet(f"{name} has no value in {NAME}: {_SCORED}")
     metric, loss = facts.task.metrics.primary, reference - value
@@ -60,9 +60,9 @@ def merged_loads(facts: Facts) -> Finding:
     row = row_of(facts, "merged")
     if isinstance(row, Finding):
         return row
-    if number(row.value) is None:
+    if finite_or_none(row.value) is None:
         return not_yet(f"merged did not answer ({NAME}: artefacts): {_SCORED}")
-    loaded = f"loaded by transformers, {number(row.tokens_per_s) or 0:.0f} tokens/s ({NAME}: artefacts)"
+    loaded = f"loaded by transformers, {finite_or_none(row.tokens_per_s) or 0:.0f} tokens/s ({NAME}: artefacts)"
     if isinstance(row_of(facts, "vllm"), Finding):
         return not_yet(f"{loaded}; vLLM has not served it yet, see 6.17")
     return done(f"{loaded}, and by vLLM")
@@ -77,7 +77,7 @@ def merged_scored(facts: Facts) -> Finding:
 def converted_gguf(facts: Facts) -> Finding:
     if facts.gguf_problem:
         return facts.gguf_problem
-    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0]["outputs"]
+    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0].outputs
     return done(f"{len(outputs)} files of this merged model (gguf/manifest.json)")
 
 
@@ -100,7 +100,7 @@ def gguf_files(facts: Facts) -> Finding:
 def modelfile(facts: Facts) -> Finding:
     if facts.gguf_problem:
         return facts.gguf_problem
-    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0]["outputs"]
+    outputs = facts.manifest(facts.paths.gguf / "manifest.json", "06_convert_gguf.py")[0].outputs
     missing = [name for name in OLLAMA_FILES if name not in outputs]
     if missing:
         return not_yet(f"{', '.join(missing)} missing in models/gguf: run scripts/06_convert_gguf.py")

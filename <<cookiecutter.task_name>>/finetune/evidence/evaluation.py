@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from finetune.evaluation.gate import PASSED
+from finetune.evaluation.gate import PASSED, reaches
 from finetune.evaluation.predictions import read_predictions
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
-from finetune.evidence.values import number
+from finetune.evidence.values import finite_or_none
 
 NAME = "evaluation_report.yaml"
 ROUNDING = 1e-5
@@ -68,7 +68,7 @@ def primary_reached(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
     primary, metrics = facts.report.primary, facts.task.metrics
-    value = number(primary.value)
+    value = finite_or_none(primary.value)
     if primary.metric != metrics.primary or value is None:
         return not_yet(f"{NAME} has no value of {metrics.primary}: run scripts/04_evaluate.py again")
     if facts.report.limited is not False:
@@ -82,7 +82,7 @@ def primary_reached(facts: Facts) -> Finding:
     if abs(again - value) > ROUNDING:
         return failed(f"{NAME} says {metrics.primary} {value:.4f}, the kept predictions give {again:.4f}")
     low, high = primary.ci
-    reached = value >= metrics.threshold and primary.passed is True
+    reached = reaches(value, metrics.threshold) and primary.passed is True
     text = f"{metrics.primary} {value:.2f} {'≥' if reached else 'not ≥'} {metrics.threshold:.2f}"
     text += f", interval {low:.2f} to {high:.2f} ({NAME})"
     return done(text) if reached else failed(text)
@@ -95,7 +95,7 @@ def f1_per_class(facts: Facts) -> Finding:
     rows, names = facts.report.per_class, facts.task.label_names or facts.task.entity_type_names
     if not names:
         return done(f"not needed: {facts.task.task_type} has no classes")
-    absent = set(names) - {row.name for row in rows if number(row.f1) is not None}
+    absent = set(names) - {row.name for row in rows if finite_or_none(row.f1) is not None}
     if absent:
         return not_yet(f"no F1 of {', '.join(sorted(absent)[:5])} ({NAME}: per_class)")
     lowest = min(rows, key=lambda row: row.f1)
@@ -146,7 +146,7 @@ def metrics_complete(facts: Facts) -> Finding:
     if facts.report_problem:
         return facts.report_problem
     report, wanted = facts.report, facts.task.metric_names
-    missing = [name for name in wanted if number(report.metrics.get(name)) is None]
+    missing = [name for name in wanted if finite_or_none(report.metrics.get(name)) is None]
     missing += [name for name in facts.benchmark.baselines if getattr(report.baselines, name) is None]
     if missing:
         return not_yet(f"{', '.join(missing)} missing in {NAME}")

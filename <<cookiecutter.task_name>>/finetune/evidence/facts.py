@@ -21,7 +21,8 @@ from finetune.evidence.findings import Finding, failed, not_yet
 from finetune.evidence.values import first_difference, version_key
 from finetune.inventory import NOT_TRAINED
 from finetune.paths import Paths
-from finetune.provenance import MANIFEST, digest, read_manifest, sha256, tree_digest
+from finetune.provenance import MANIFEST, NO_MANIFEST, Manifest, digest, read_manifest, sha256, tree_digest
+from finetune.receipts import Receipts, read_receipts
 from finetune.sealed import is_current
 
 Row = dict[str, Any]
@@ -96,29 +97,26 @@ class Facts:
         return {}
 
     @cached_property
-    def _manifests(self) -> dict[Path, tuple[Row, Finding | None]]:
+    def _manifests(self) -> dict[Path, tuple[Manifest, Finding | None]]:
         return {}
 
-    def manifest(self, path: Path, step: str) -> tuple[Row, Finding | None]:
+    def manifest(self, path: Path, step: str) -> tuple[Manifest, Finding | None]:
         """A step's manifest and, when its outputs are missing or changed, the finding that says so."""
         if path not in self._manifests:
             self._manifests[path] = self._verify(path, step)
         return self._manifests[path]
 
-    def _verify(self, path: Path, step: str) -> tuple[Row, Finding | None]:
+    def _verify(self, path: Path, step: str) -> tuple[Manifest, Finding | None]:
         manifest = read_manifest(path)
         if manifest is None:
-            return {}, not_yet(f"no {self.name(path)}: run scripts/{step}")
-        try:
-            if is_current(path, manifest["inputs"]):
-                return manifest, None
-        except (KeyError, TypeError, AttributeError):
-            return {}, failed(f"{self.name(path)} is damaged: run scripts/{step} again")
-        for output, recorded in manifest["outputs"].items():
+            return NO_MANIFEST, not_yet(f"no {self.name(path)}: run scripts/{step}")
+        if is_current(path, manifest.inputs):
+            return manifest, None
+        for output, recorded in manifest.outputs.items():
             file = path.parent / output
             if not file.is_file():
                 return manifest, not_yet(f"{self.name(file)} is missing: run scripts/{step}")
-            if self.sha256(file) != recorded["sha256"]:
+            if self.sha256(file) != recorded.sha256:
                 return manifest, not_yet(f"{self.name(file)} is not what {step} wrote (sha256): run it again")
         return manifest, not_yet(f"{self.name(path)} does not describe its files: run scripts/{step} again")
 
@@ -149,7 +147,7 @@ class Facts:
         return None
 
     @property
-    def data_manifest(self) -> Row:
+    def data_manifest(self) -> Manifest:
         return self.manifest(self.paths.data_manifest, "02_convert_format.py")[0]
 
     @cached_property
@@ -158,12 +156,12 @@ class Facts:
         if isinstance(self._data_inputs, Finding):
             return self._data_inputs
         manifest, problem = self.manifest(self.paths.data_manifest, "02_convert_format.py")
-        if problem is None and manifest["inputs"] != self._data_inputs:
+        if problem is None and manifest.inputs != self._data_inputs:
             return not_yet("data/chat_format is of other raw data or another task: run scripts/02_convert_format.py")
         return problem
 
     @property
-    def adapter_manifest(self) -> Row:
+    def adapter_manifest(self) -> Manifest:
         return self.manifest(self.paths.adapter / MANIFEST, "03_train.py")[0]
 
     @cached_property
@@ -175,9 +173,9 @@ class Facts:
         if problem:
             return problem
         for split, path in (("train", self.paths.train), ("valid", self.paths.valid)):
-            if manifest["inputs"].get(split) != self.sha256(path):
+            if manifest.inputs.get(split) != self.sha256(path):
                 return not_yet(f"the adapter was trained on another {self.name(path)}: run scripts/03_train.py again")
-        trained = {k: v for k, v in manifest["facts"]["config"].items() if k not in NOT_TRAINED}
+        trained = {k: v for k, v in manifest.facts["config"].items() if k not in NOT_TRAINED}
         today = self.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
         if key := first_difference(trained, today):
             return not_yet(f"{key} changed since the adapter was trained: run scripts/03_train.py again")
@@ -202,17 +200,16 @@ class Facts:
         manifest, problem = self.manifest(folder / MANIFEST, step)
         if problem:
             return problem
-        named, outputs = set(manifest["inputs"].values()), (read_manifest(source / MANIFEST) or {})["outputs"]
+        named, made_of = set(manifest.inputs.values()), read_manifest(source / MANIFEST) or NO_MANIFEST
         # The outputs were compared with their bytes already; reading a whole model twice takes minutes.
-        if digest(outputs) not in named and tree_digest(source) not in named:
+        if made_of.outputs_digest not in named and tree_digest(source) not in named:
             return not_yet(f"{self.name(folder)} was made from another {self.name(source)}: run scripts/{step} again")
         return None
 
     @cached_property
-    def receipts(self) -> dict[str, Row]:
-        """Receipts of 08_upload_hf.py by kind: adapter, gguf, merged."""
-        receipts = self.read_json(self.paths.publish_plan / "receipts.json") or {}
-        return {receipt["kind"]: receipt for receipt in receipts.get("repositories") or []}
+    def receipts(self) -> Receipts | None:
+        """Receipts of 08_upload_hf.py."""
+        return read_receipts(self.paths)
 
     @cached_property
     def iterations(self) -> list[tuple[str, Row]]:
@@ -244,7 +241,7 @@ class Facts:
     @cached_property
     def adapter_digest(self) -> str:
         """Fingerprint of adapter and base as evaluation/predictions.py writes it into the report."""
-        base = self.adapter_manifest["facts"]["base"]["fingerprint"]
+        base = self.adapter_manifest.facts["base"]["fingerprint"]
         return digest({"base": base, "adapter": tree_digest(self.paths.adapter)})
 
     @cached_property
@@ -278,7 +275,7 @@ class Facts:
         manifest, problem = self.manifest(self.paths.predictions / "adapter.manifest.json", "04_evaluate.py")
         if problem:
             return problem
-        inputs = manifest["inputs"]
+        inputs = manifest.inputs
         if inputs["artefact"] != self.adapter_digest or inputs["test"] != self.sha256(self.paths.test):
             return not_yet("the kept predictions are of another adapter or test set: run scripts/04_evaluate.py again")
         return None

@@ -39,16 +39,16 @@ sys.path.insert(0, os.path.dirname(sys.argv[1]))  # as python SCRIPT does
 for name in {HEAVY!r}:
     sys.modules[name] = None
 for script in sys.argv[1:]:
-    sys.argv, said = [script, "--help"], io.StringIO()
+    sys.argv, output = [script, "--help"], io.StringIO()
     try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             runpy.run_path(script, run_name="__main__")
         code = 0
     except SystemExit as end:
         code = end.code or 0
     except BaseException as fault:
         code = type(fault).__name__
-    if code or "usage" not in said.getvalue().lower():
+    if code or "usage" not in output.getvalue().lower():
         print(script.replace("\\\\", "/").rsplit("/", 1)[-1], code)
 """
 

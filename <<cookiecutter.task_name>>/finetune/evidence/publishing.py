@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
-from finetune.evidence.values import number
+from finetune.evidence.values import finite_or_none
+from finetune.receipts import Receipt
 
 RESULTS = re.compile(r"<!--\s*results:(?:start|begin)\s*-->(.*?)<!--\s*results:end\s*-->", re.DOTALL)
 """The part of README.md that the release rewrites."""
@@ -18,16 +18,17 @@ CARD = "README.md"
 KINDS = ("adapter", "gguf", "merged")
 
 
-def receipt_of(facts: Facts, kind: str) -> dict[str, Any] | Finding:
+def receipt_of(facts: Facts, kind: str) -> Receipt | Finding:
     """The receipt of one repository, when it is about the configured repository and names a commit."""
     if unloaded := facts.unloaded():
         return unloaded
-    receipt, repo = facts.receipts.get(kind), getattr(facts.task.hub, kind)
+    receipt = facts.receipts.of(kind) if facts.receipts else None
+    repo = getattr(facts.task.hub, kind)
     if receipt is None:
         return not_yet(f"no receipt of {repo}: {_UPLOAD}")
-    if receipt["repo"] != repo:
-        return not_yet(f"the receipt is of {receipt['repo']}, configured is {repo}: {_UPLOAD}")
-    if not _COMMIT.fullmatch(str(receipt["commit"])):
+    if receipt.repo != repo:
+        return not_yet(f"the receipt is of {receipt.repo}, configured is {repo}: {_UPLOAD}")
+    if not _COMMIT.fullmatch(receipt.commit):
         return failed(f"the receipt of {repo} names no commit")
     return receipt
 
@@ -39,19 +40,19 @@ def _uploaded(facts: Facts, kind: str, problem: Finding | None) -> Finding:
     if problem:
         return problem
     folder = {"adapter": facts.paths.adapter, "gguf": facts.paths.gguf, "merged": facts.paths.merged}[kind]
-    outputs = facts.manifest(folder / "manifest.json", "08_upload_hf.py")[0]["outputs"]
-    there = {path: file["sha256"] for path, file in receipt["files"].items()}
-    other = [name for name, output in outputs.items() if name != CARD and there.get(name) != output["sha256"]]
+    outputs = facts.manifest(folder / "manifest.json", "08_upload_hf.py")[0].outputs
+    there = {path: file.sha256 for path, file in receipt.files.items()}
+    other = [name for name, output in outputs.items() if name != CARD and there.get(name) != output.sha256]
     if other:
-        return not_yet(f"{receipt['repo']} holds another {other[0]} than {facts.name(folder)}: {_UPLOAD}")
-    where = f"{receipt['repo']} tag {receipt['tag']}, commit {receipt['commit'][:12]}"
+        return not_yet(f"{receipt.repo} holds another {other[0]} than {facts.name(folder)}: {_UPLOAD}")
+    where = f"{receipt.repo} tag {receipt.tag}, commit {receipt.commit[:12]}"
     return done(f"{where}, {len(there)} files, sha256 as here (receipts.json)")
 
 
 @evidence
 def hub_login(facts: Facts) -> Finding:
     receipts = [receipt_of(facts, kind) for kind in KINDS]
-    written = [receipt["repo"] for receipt in receipts if not isinstance(receipt, Finding)]
+    written = [receipt.repo for receipt in receipts if not isinstance(receipt, Finding)]
     if not written:
         return not_yet(f"no receipt shows a login that worked: {_UPLOAD}")
     return done(f"the login wrote to {', '.join(written)} (receipts.json)")
@@ -78,14 +79,14 @@ def model_cards(facts: Facts) -> Finding:
         receipt = receipt_of(facts, kind)
         if isinstance(receipt, Finding):
             return receipt
-        if CARD not in receipt["files"]:
-            return failed(f"{receipt['repo']} has no {CARD} (receipts.json)")
+        if CARD not in receipt.files:
+            return failed(f"{receipt.repo} has no {CARD} (receipts.json)")
         here = facts.sha256(facts.paths.publish_plan / kind / CARD)
-        if here is not None and here != receipt["files"][CARD]["sha256"]:
-            return not_yet(f"the card of {receipt['repo']} was written anew since the upload: {_UPLOAD}")
+        if here is not None and here != receipt.files[CARD].sha256:
+            return not_yet(f"the card of {receipt.repo} was written anew since the upload: {_UPLOAD}")
         found = facts.found.get(item)
         if found is None or found.status != "done":
-            return not_yet(f"the card of {receipt['repo']} belongs to other files, see {item}")
+            return not_yet(f"the card of {receipt.repo} belongs to other files, see {item}")
     return done(f"{CARD} of all three repositories came in one commit with the files it describes (receipts.json)")
 
 
@@ -115,7 +116,7 @@ def readme_current(facts: Facts) -> Finding:
     if block is None:
         return not_yet("README.md has no results between its markers")
     primary = facts.report.primary
-    value = number(primary.value)
+    value = finite_or_none(primary.value)
     shown = [] if value is None else [f"{value:.{digits}f}" for digits in (2, 3, 4)]
     if primary.metric not in block[1] or not any(text in block[1] for text in shown):
         return not_yet(f"README.md does not show {primary.metric} {value} of the report between its markers")

@@ -22,9 +22,9 @@ def replace_task(text: str, project: Project) -> str | None:
     """README with the table of its first pair of markers written anew; None where it has no such pair."""
     newline = "\r\n" if "\r\n" in text else "\n"
 
-    def table(found: re.Match[str]) -> str:
-        lines = task_table(project, chinese=found[2] == "zh-TW").splitlines()
-        return found[1] + newline.join(lines) + newline + found[4]
+    def table(match: re.Match[str]) -> str:
+        lines = task_table(project, chinese=match[2] == "zh-TW").splitlines()
+        return match[1] + newline.join(lines) + newline + match[4]
 
     changed, count = TASK.subn(table, text, count=1)
     return changed if count else None

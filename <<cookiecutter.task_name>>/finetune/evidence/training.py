@@ -9,7 +9,7 @@ from typing import Any
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
-from finetune.evidence.values import number
+from finetune.evidence.values import finite_or_none
 from finetune.training.diagnosis import diagnose
 
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
@@ -17,7 +17,7 @@ _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;#]+)", re.MULTILINE)
 
 def _run(facts: Facts) -> dict[str, Any]:
     """What the adapter's manifest tells about its run; ask facts.adapter_problem first."""
-    return facts.adapter_manifest["facts"]
+    return facts.adapter_manifest.facts
 
 
 @evidence
@@ -138,7 +138,7 @@ def _log_problem(facts: Facts) -> Finding | None:
 
 def _diagnosed(facts: Facts, *codes: str) -> str | None:
     """What the diagnosis of the log says about `codes`, with the setting to change."""
-    finite = [{name: value for name, value in row.items() if number(value) is not None} for row in facts.log]
+    finite = [{name: value for name, value in row.items() if finite_or_none(value) is not None} for row in facts.log]
     return next((f"{f.code}: {f.text}; {f.change}" for f in diagnose(finite) if f.code in codes), None)
 
 
@@ -146,9 +146,9 @@ def _diagnosed(facts: Facts, *codes: str) -> str | None:
 def loss_falls(facts: Facts) -> Finding:
     if problem := _log_problem(facts):
         return problem
-    losses = [value for row in facts.log if (value := number(row.get("loss"))) is not None]
-    if found := _diagnosed(facts, "no-learning", "spike"):
-        return failed(f"{found} (training_log.jsonl)")
+    losses = [value for row in facts.log if (value := finite_or_none(row.get("loss"))) is not None]
+    if diagnosis := _diagnosed(facts, "no-learning", "spike"):
+        return failed(f"{diagnosis} (training_log.jsonl)")
     if len(losses) < 2:
         return not_yet(f"{len(losses)} logged losses show no trend: lower logging_steps (training_log.jsonl)")
     text = f"loss {losses[0]:.3f} → {losses[-1]:.3f} over {len(losses)} log entries (training_log.jsonl)"
@@ -159,10 +159,10 @@ def loss_falls(facts: Facts) -> Finding:
 def eval_loss(facts: Facts) -> Finding:
     if problem := _log_problem(facts):
         return problem
-    values = [value for row in facts.log if (value := number(row.get("eval_loss"))) is not None]
+    values = [value for row in facts.log if (value := finite_or_none(row.get("eval_loss"))) is not None]
     if not values:
         return not_yet("no eval_loss in training_log.jsonl")
-    kept, best = number(_run(facts)["result"]["best_eval_loss"]), min(values)
+    kept, best = finite_or_none(_run(facts)["result"]["best_eval_loss"]), min(values)
     if kept is None or kept > best + 1e-6:
         return failed(f"the adapter kept is not the best one: eval loss {kept}, best {best:.4f} (manifest.json)")
     rose = 0
@@ -196,9 +196,9 @@ def no_nan(facts: Facts) -> Finding:
         return problem
     watched = [(row, name) for row in facts.log for name in ("loss", "eval_loss", "grad_norm") if name in row]
     for row, name in watched:
-        if number(row[name]) is None:
+        if finite_or_none(row[name]) is None:
             return failed(f"{name} is {row[name]} at step {row.get('step')} (training_log.jsonl)")
-    if not math.isfinite(number(_run(facts)["result"]["final_loss"]) or math.nan):
+    if not math.isfinite(finite_or_none(_run(facts)["result"]["final_loss"]) or math.nan):
         return failed("the final loss is not finite (adapter/manifest.json)")
     return done(f"{len(watched)} logged losses and gradient norms are finite (training_log.jsonl)")
 
@@ -207,17 +207,17 @@ def no_nan(facts: Facts) -> Finding:
 def overfitting(facts: Facts) -> Finding:
     if problem := _log_problem(facts):
         return problem
-    found = _diagnosed(facts, "overfitting")
-    return not_yet(f"{found} (training_log.jsonl)") if found else done("not needed: the diagnosis finds no overfitting")
+    if diagnosis := _diagnosed(facts, "overfitting"):
+        return not_yet(f"{diagnosis} (training_log.jsonl)")
+    return done("not needed: the diagnosis finds no overfitting")
 
 
 @evidence
 def underfitting(facts: Facts) -> Finding:
     if problem := _log_problem(facts):
         return problem
-    found = _diagnosed(facts, "underfitting", "no-learning")
-    if found:
-        return not_yet(f"{found} (training_log.jsonl)")
+    if diagnosis := _diagnosed(facts, "underfitting", "no-learning"):
+        return not_yet(f"{diagnosis} (training_log.jsonl)")
     return done("not needed: the diagnosis finds no underfitting")
 
 

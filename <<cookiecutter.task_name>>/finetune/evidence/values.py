@@ -8,7 +8,7 @@ from typing import Any
 from finetune.versions import parse_tag
 
 
-def number(value: object) -> float | None:
+def finite_or_none(value: object) -> float | None:
     """`value` as a finite float, else None: a bool, a string, NaN and infinity prove nothing."""
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
@@ -19,8 +19,8 @@ def first_difference(before: Any, now: Any, key: str = "") -> str | None:
     """Dotted name of the first setting that differs between two dumped configurations; None when they agree."""
     if isinstance(before, dict) and isinstance(now, dict):
         for name in {**before, **now}:
-            if found := first_difference(before.get(name), now.get(name), f"{key}.{name}".lstrip(".")):
-                return found
+            if difference := first_difference(before.get(name), now.get(name), f"{key}.{name}".lstrip(".")):
+                return difference
         return None
     return None if before == now else key
 

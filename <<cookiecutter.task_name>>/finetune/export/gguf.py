@@ -90,7 +90,7 @@ def _source(project: Project) -> _Source:
     manifest = require_merged(project)
     generation = json.loads((folder / "generation_config.json").read_text(encoding="utf-8"))
     weights = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    digest = provenance.digest(manifest["outputs"])
+    digest = manifest.outputs_digest
     return _Source(project, folder, digest, weights, tuple(generation["eos_token_id"]), runtime_version())
 
 
@@ -220,8 +220,8 @@ def _write_ollama(project: Project, source: _Source) -> list[Path]:
 
 def _remove_stale(folder: Path, kept: set[str]) -> None:
     """Files that an earlier configuration made; they would be published beside the new ones."""
-    earlier = provenance.read_manifest(folder / provenance.MANIFEST)
-    for name in (earlier or {}).get("outputs", {}):
+    earlier = provenance.read_manifest(folder / provenance.MANIFEST) or provenance.NO_MANIFEST
+    for name in earlier.outputs:
         path = folder / name
         if path.suffix == ".gguf" and path.name not in kept and path.parent == folder:
             path.unlink(missing_ok=True)

@@ -6,8 +6,6 @@ that is outdated with the command that makes it anew.
 
 from __future__ import annotations
 
-from typing import Any
-
 from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
@@ -25,7 +23,7 @@ _CHANGED = {
 }
 
 
-def require_merged(project: Project) -> dict[str, Any]:
+def require_merged(project: Project) -> provenance.Manifest:
     """The manifest of a merged model that is whole and made from the adapter and base that lie here.
 
     Raises FinetuneError: E504 for none, E510 for one that carries code, E505 for changed files, E311 for an outdated
@@ -44,7 +42,7 @@ def require_merged(project: Project) -> dict[str, Any]:
         raise FinetuneError(f"{shown} is not as the merge left it: {'; '.join(faults)}", f"{redo} --force", "E505")
     base = resolve_base(project)  # last: it may have to be downloaded
     require_adapter(project, base)
-    _require_same(shown, manifest["inputs"], merge_inputs(project, base), redo, "E311")
+    _require_same(shown, manifest.inputs, merge_inputs(project, base), redo, "E311")
     return manifest
 
 
@@ -55,7 +53,7 @@ def require_gguf(project: Project, inputs: dict[str, str]) -> None:
     manifest = provenance.read_manifest(folder / provenance.MANIFEST)
     if manifest is None:
         raise FinetuneError(f"no finished GGUF files in {shown}", f"{redo} first", "E316")
-    _require_same(shown, manifest["inputs"], inputs, redo, "E312")
+    _require_same(shown, manifest.inputs, inputs, redo, "E312")
     # By size only: each file's bytes are named beside its predictions, and compared before it is published.
     if faults := sealed.faults(folder / provenance.MANIFEST, hashed=False):
         raise FinetuneError(f"{shown} is not as it was made: {'; '.join(faults)}", redo, "E316")

@@ -82,7 +82,7 @@ def install(tools: Path) -> Path:
     version = runtime_version()
     folder = tools / f"llama.cpp-{version}"
     manifest = provenance.read_manifest(folder / provenance.MANIFEST)
-    if manifest is not None and sealed.is_current(folder / provenance.MANIFEST, manifest["inputs"]):
+    if manifest is not None and sealed.is_current(folder / provenance.MANIFEST, manifest.inputs):
         return folder
     tools.mkdir(parents=True, exist_ok=True)
     kept = tools / f"{PACKAGE.replace('-', '_')}-{version}.tar.gz"

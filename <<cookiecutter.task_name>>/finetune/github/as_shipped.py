@@ -18,34 +18,35 @@ SHOWN = 50
 def as_shipped(root: Path) -> int:
     """Say what differs below `root` from what its finetune/SEALED.json names, and how to test it (W990, W991)."""
     try:
-        found = compare(root)
+        comparison = compare(root)
     except FinetuneError as unreadable:
         say(str(unreadable))
         actions.summary(f"### Machinery: not known\n\n{fenced(str(unreadable))}")
         return OK
-    version = f"v{found.seal.version}"
-    if not found.differences:
-        told = f"as shipped in {version}: {found.compared} files, by the commit's own seal {found.seal.digest[:12]}"
-        say(told)
-        actions.summary(f"### Machinery: as shipped in {version}\n\n{fenced(told)}")
+    version = f"v{comparison.seal.version}"
+    if not comparison.differences:
+        own = f"by the commit's own seal {comparison.seal.digest[:12]}"
+        summary = f"as shipped in {version}: {comparison.compared} files, {own}"
+        say(summary)
+        actions.summary(f"### Machinery: as shipped in {version}\n\n{fenced(summary)}")
         return OK
-    lines = [*_listed(found), f"W991 {_differing(found, version)}. Fix: {_how_to_test(root, version)}"]
+    lines = [*_listed(comparison), f"W991 {_differing(comparison, version)}. Fix: {_how_to_test(root, version)}"]
     for line in lines:
         say(line)
     actions.summary(f"### Machinery: not as shipped in {version}\n\n{fenced(chr(10).join(lines))}")
     return OK
 
 
-def _listed(found: Comparison) -> list[str]:
-    differences = found.differences
+def _listed(comparison: Comparison) -> list[str]:
+    differences = comparison.differences
     more = [f"  … and {len(differences) - SHOWN} more"] if len(differences) > SHOWN else []
     return [*(f"  {difference}" for difference in differences[:SHOWN]), *more]
 
 
-def _differing(found: Comparison, version: str) -> str:
-    counted = ((found.changed, "changed"), (found.missing, "missing"), (found.added, "added"))
+def _differing(comparison: Comparison, version: str) -> str:
+    counted = ((comparison.changed, "changed"), (comparison.missing, "missing"), (comparison.added, "added"))
     counts = ", ".join(f"{len(names)} {kind}" for names, kind in counted if names)
-    return f"the machinery is not as shipped in {version}: {counts} (of {len(found.seal.files)} sealed files)"
+    return f"the machinery is not as shipped in {version}: {counts} (of {len(comparison.seal.files)} sealed files)"
 
 
 def _how_to_test(root: Path, version: str) -> str:

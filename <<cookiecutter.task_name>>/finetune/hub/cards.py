@@ -19,7 +19,7 @@ from finetune.evaluation.report_schema import EvaluationReport
 from finetune.hub.checks import ADAPTER, MERGED, Measured
 from finetune.hub.filters import FILTERS
 from finetune.hub.plan import KINDS, PlannedFile, folder_of, repo_of
-from finetune.provenance import MANIFEST, read_manifest
+from finetune.provenance import MANIFEST, NO_MANIFEST, read_manifest
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -183,7 +183,7 @@ def _context(
 
 def _facts(project: Project) -> dict[str, Any]:
     """What training recorded beside the adapter."""
-    return (read_manifest(folder_of(project, "adapter") / MANIFEST) or {}).get("facts") or {}
+    return (read_manifest(folder_of(project, "adapter") / MANIFEST) or NO_MANIFEST).facts
 
 
 def _base(project: Project, facts: Mapping[str, Any]) -> dict[str, Any]:

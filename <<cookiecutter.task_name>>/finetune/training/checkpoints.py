@@ -40,14 +40,14 @@ def seal(checkpoint: Path, run: Mapping[str, str], finished: bool = False) -> No
 
 def is_finished(checkpoint: Path) -> bool:
     manifest = provenance.read_manifest(checkpoint / COMPLETE)
-    return manifest is not None and manifest["facts"].get("finished") is True
+    return manifest is not None and manifest.facts.get("finished") is True
 
 
 def resumption(folder: Path, run: Mapping[str, str] | None = None) -> int | None:
     """The step after which a run (any, or the one of these inputs) would resume; None where it would start over."""
     for checkpoint in all_steps(folder):
         manifest = provenance.read_manifest(checkpoint / COMPLETE)
-        if manifest is not None and run in (None, manifest["inputs"]):
+        if manifest is not None and run in (None, manifest.inputs):
             return step_of(checkpoint)
     return None
 
@@ -85,7 +85,7 @@ def newest_complete(folder: Path, run: Mapping[str, str]) -> Path | None:
             say(f"W232 {checkpoint.name} is skipped and removed: {why}")
             shutil.rmtree(checkpoint)
             continue
-        if changed := differences(manifest["inputs"], run):
+        if changed := differences(manifest.inputs, run):
             raise FinetuneError(
                 f"{checkpoint.name} belongs to another run: {changed} changed since",
                 "restore what changed, or discard the old run with --restart",
@@ -99,6 +99,6 @@ def _is_whole(checkpoint: Path) -> bool:
     manifest = provenance.read_manifest(checkpoint / COMPLETE)
     if manifest is None:
         return False
-    found = sealed.deviations(checkpoint, manifest["outputs"], beside=[COMPLETE])
+    found = sealed.deviations(checkpoint, manifest.outputs, beside=[COMPLETE])
     # Another process may save the state of its random numbers after the first one has sealed the folder.
     return all(d.kind == "unlisted" and _OF_A_PROCESS.fullmatch(d.name) for d in found)

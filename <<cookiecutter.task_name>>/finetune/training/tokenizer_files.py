@@ -52,7 +52,11 @@ def write_tokenizer(project: Project, source: Path) -> int:
         raise FinetuneError(f"{base.id} has no {FILES[0]}", fix, code="E246")
     sums = {name: provenance.sha256(source / name) for name in FILES if (source / name).is_file()}
     manifest = provenance.read_manifest(target / provenance.MANIFEST)
-    if manifest and not committed_fault(project) and _sums(manifest["outputs"]) == sums:
+    if (
+        manifest
+        and not committed_fault(project)
+        and {name: file.sha256 for name, file in manifest.outputs.items()} == sums
+    ):
         say(f"{shown} is up to date")
         return OK
     with provenance.staged(target) as folder:
@@ -60,16 +64,12 @@ def write_tokenizer(project: Project, source: Path) -> int:
             shutil.copyfile(source / name, folder / name)
         # A model that a package stands in for is found under the configured revision, and says what it is.
         own = provenance.read_manifest(source / provenance.MANIFEST)
-        made_of = own["facts"].get("revision", base.revision) if own else base.revision
+        made_of = own.facts.get("revision", base.revision) if own else base.revision
         facts = {"id": base.id, "revision": base.revision, "made_of": made_of}
         outputs = [folder / name for name in sums]
         provenance.write_manifest(folder / provenance.MANIFEST, step=STEP, inputs={}, outputs=outputs, facts=facts)
     say(f"wrote {shown} ({', '.join(sums)}) of {base.id} at {base.revision[:12]}; commit it")
     return OK
-
-
-def _sums(outputs: dict[str, dict[str, str]]) -> dict[str, str]:
-    return {name: facts["sha256"] for name, facts in outputs.items()}
 
 
 def compare_committed(project: Project, base: BaseModel, problems: Problems) -> tuple[bool, str] | None:

@@ -73,7 +73,12 @@ class Run:
     """One training run: encode, check, fit with recovery, save."""
 
     def __init__(
-        self, project: Project, base: BaseModel, data: dict[str, Any], inputs: dict[str, str], again: Callable[[], str]
+        self,
+        project: Project,
+        base: BaseModel,
+        data: provenance.Manifest,
+        inputs: dict[str, str],
+        again: Callable[[], str],
     ) -> None:
         self.project, self.base, self.data, self.inputs, self.again = project, base, data, inputs, again
         self.config = project.training
@@ -113,7 +118,7 @@ class Run:
         from transformers import GenerationConfig
 
         self.tokenizer = load_tokenizer(self.base)
-        paths, balance = self.project.paths, self.data["facts"].get("balance", {})
+        paths, balance = self.project.paths, self.data.facts.get("balance", {})
         self.train_rows = load_rows(paths.train, self.project, self.tokenizer, balance.get("class_weights"))
         self.valid_rows = load_rows(paths.valid, self.project, self.tokenizer)
         stops = {self.tokenizer.eos_token_id}

@@ -103,7 +103,9 @@ def _results(old: Project, new: Project) -> Iterator[str]:
     base, paths = new.training.base_model, new.paths
     if (options := template_options(new.training)) and options != template_options(old.training):
         yield f"every prompt is rendered with {', '.join(f'{k}={v}'.lower() for k, v in options.items())}"
-    made = (provenance.read_manifest(paths.adapter / provenance.MANIFEST) or {}).get("facts", {}).get("base", {})
+    made = (provenance.read_manifest(paths.adapter / provenance.MANIFEST) or provenance.NO_MANIFEST).facts.get(
+        "base", {}
+    )
     if made and (made.get("id"), made.get("revision")) != (base.id, base.revision):
         yield f"models/adapter was trained on {made.get('id')}: train again, until then 04 to 08 refuse or remeasure it"
     if old.training.method != new.training.method:

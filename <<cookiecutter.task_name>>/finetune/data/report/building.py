@@ -165,10 +165,10 @@ def read_data_report(paths: Paths, test_sha256: str) -> DataReport | None:
     The manifest of step 02 ties the two together: it names the test set and the digests of what it was made from.
     """
     manifest = read_manifest(paths.data_manifest)
-    if manifest is None or manifest["facts"].get("test_sha256") != test_sha256:
+    if manifest is None or manifest.facts.get("test_sha256") != test_sha256:
         return None
     try:
         report = msgspec.json.decode(paths.data_report_json.read_bytes(), type=DataReport)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    return report if report.inputs == manifest["inputs"] else None
+    return report if report.inputs == manifest.inputs else None

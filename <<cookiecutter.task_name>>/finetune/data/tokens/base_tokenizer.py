@@ -127,7 +127,7 @@ def tokenizer_on_disk(project: Project) -> BaseTokenizer | None:
         folders = []
         unpacked = paths.base / base.id.split("/")[1]
         manifest = read_manifest(unpacked / MANIFEST)
-        if manifest and manifest.get("facts", {}).get("id") == base.id:
+        if manifest and manifest.facts.get("id") == base.id:
             folders.append(unpacked)
         cache = _hub_cache() / f"models--{base.id.replace('/', '--')}"
         pointer = cache / "refs" / base.revision

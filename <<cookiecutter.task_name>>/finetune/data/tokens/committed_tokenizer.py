@@ -31,7 +31,7 @@ def committed_fault(project: Project) -> str:
     manifest = None if folder.is_symlink() else read_manifest(folder / MANIFEST)
     if manifest is None:
         return "its manifest.json is missing or damaged"
-    facts, outputs = manifest["facts"], manifest["outputs"]
+    facts, outputs = manifest.facts, manifest.outputs
     named = (facts.get("id"), facts.get("revision"))
     if named != (base.id, base.revision):
         return (

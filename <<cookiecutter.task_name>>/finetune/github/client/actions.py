@@ -53,6 +53,11 @@ def repository() -> str:
     return name
 
 
+def server_url() -> str:
+    """https://github.com, or the company's own."""
+    return (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
+
+
 def run_id() -> int:
     """Id of this workflow run."""
     value = env("GITHUB_RUN_ID")
@@ -63,16 +68,15 @@ def run_id() -> int:
 
 def run_url(run: int | None = None) -> str:
     """Page of a workflow run, of this one by default; there is its step summary."""
-    server = os.environ.get("GITHUB_SERVER_URL") or "https://github.com"
-    return f"{server.rstrip('/')}/{repository()}/actions/runs/{run_id() if run is None else int(run)}"
+    return f"{server_url()}/{repository()}/actions/runs/{run_id() if run is None else int(run)}"
 
 
 def default_branch() -> str:
     """The repository's default branch as the event tells it, else "main"."""
     if not os.environ.get("GITHUB_EVENT_PATH"):
         return "main"
-    told = event().get("repository")
-    name = told.get("default_branch") if isinstance(told, dict) else None
+    about = event().get("repository")
+    name = about.get("default_branch") if isinstance(about, dict) else None
     return name if isinstance(name, str) and name else "main"
 
 
@@ -128,7 +132,7 @@ def hex64(text: str) -> str:
     return _matching(text, r"[0-9a-f]{64}", "a sha256 (64 hex digits)")
 
 
-def number(text: str) -> int | None:
+def parse_number(text: str) -> int | None:
     """A number of a pull request or a run; None for an empty text, E603 for anything else."""
     return int(_matching(text, r"[0-9]{1,18}", "a number")) if text else None
 

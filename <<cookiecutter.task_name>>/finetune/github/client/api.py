@@ -46,10 +46,10 @@ class ApiError(StorageFault):
         status: int | None = None,
         transient: bool = False,
         unsure: bool = False,
-        asked: float | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(message, fix, code)
-        self.status, self.transient, self.asked = status, transient, asked
+        self.status, self.transient, self.retry_after = status, transient, retry_after
         self.unsure = unsure
         """GitHub may have done it all the same."""
 
@@ -96,15 +96,15 @@ class GitHub:
             reply, value = self._call("GET", address, lambda reply: (reply, _parsed(reply)))
             items = value.get(key) if key and isinstance(value, dict) else value
             if not isinstance(items, list):
-                raise ApiError(f"GitHub's answer to GET {_shown(path)} is not a list")
+                raise ApiError(f"GitHub's answer to GET {_shortened(path)} is not a list")
             yield from items
             further = re.search(r'<([^<>]*)>\s*;[^,<]*\brel="?next\b', reply.headers.get("Link") or "")
             if not further:
                 return
             address = further[1]
             if origin(address) != origin(self.url):
-                raise ApiError(f"the next page of {_shown(path)} is on another host")
-        raise ApiError(f"{_shown(path)} has more than {MOST_PAGES} pages")
+                raise ApiError(f"the next page of {_shortened(path)} is on another host")
+        raise ApiError(f"{_shortened(path)} has more than {MOST_PAGES} pages")
 
     def download(self, path: str, /, *, limit: int = LARGEST, accept: str = _JSON) -> bytes:
         """Content behind a path, at most `limit` bytes; redirects to a storage host are followed without the token."""
@@ -122,7 +122,7 @@ class GitHub:
 
     def wait(self, attempt: int, error: ApiError | None = None) -> float:
         """Seconds to wait after failed attempt number `attempt` (from 1)."""
-        return self.policy.wait(attempt, error.asked if error else None)
+        return self.policy.wait(attempt, error.retry_after if error else None)
 
     def _address(self, path: str, query: dict[str, object] | None = None) -> str:
         path = path.replace("{repo}", self.repository)
@@ -145,7 +145,7 @@ class GitHub:
         limit: int = LARGEST,
         kind: str = "application/json",
     ) -> Any:
-        what = f"{method} {_shown(address.removeprefix(self.url).partition('?')[0])}"
+        what = f"{method} {_shortened(address.removeprefix(self.url).partition('?')[0])}"
         attempt, waited = 1, 0.0
         while True:
             try:
@@ -161,7 +161,7 @@ class GitHub:
             error.unsure = error.unsure and method != "GET"
             seconds = self.wait(attempt, error)
             repeatable = error.transient and (repeat or method != "POST" or not error.unsure)
-            lasts = waited + max(seconds, error.asked or 0.0) > LONGEST_WAITS
+            lasts = waited + max(seconds, error.retry_after or 0.0) > LONGEST_WAITS
             if not repeatable or lasts or attempt >= self.policy.attempts:
                 raise error
             say(f"  {error.message}; attempt {attempt + 1} of {self.policy.attempts} in {seconds:.0f} s")
@@ -199,21 +199,21 @@ class GitHub:
             raise ApiError(message, fix, transient=not failure.lasting, unsure=failure.sent) from None
 
     def _refusal(self, reply: Reply, what: str) -> ApiError:
-        status, asked = reply.status, _asked_wait(reply)
-        limited = status == 429 or (status == 403 and asked is not None)
-        said = _said(reply, self._token)
+        status, retry_after = reply.status, _retry_after(reply)
+        limited = status == 429 or (status == 403 and retry_after is not None)
+        sentence = _sentence(reply, self._token)
         fix = {
             401: "the token is no longer valid: run the job again",
             403: "" if limited else "give the job the permission this needs",
         }.get(status, "run the job again" if status >= 500 else "")
-        words = f"GitHub answered {status}{f' ({said})' if said else ''} to {what}"
-        if asked is not None:
-            words += f"; it asks to wait {asked:.0f} s"
+        words = f"GitHub answered {status}{f' ({sentence})' if sentence else ''} to {what}"
+        if retry_after is not None:
+            words += f"; it asks to wait {retry_after:.0f} s"
         transient, unsure = limited or status in TRANSIENT, status in TRANSIENT - {425, 429}
-        return ApiError(words, fix, status=status, transient=transient, unsure=unsure, asked=asked)
+        return ApiError(words, fix, status=status, transient=transient, unsure=unsure, retry_after=retry_after)
 
 
-def _asked_wait(reply: Reply) -> float | None:
+def _retry_after(reply: Reply) -> float | None:
     """Seconds the server asks to wait: Retry-After, or until the primary rate limit begins anew."""
     if reply.status not in (403, 429, 503):
         return None
@@ -225,13 +225,13 @@ def _asked_wait(reply: Reply) -> float | None:
     return None
 
 
-def _said(reply: Reply, secret: str) -> str:
+def _sentence(reply: Reply, secret: str) -> str:
     """The server's own sentence on one line, at most 200 characters; the token and pages of proxies are left out."""
     try:
-        told = json.loads(reply.content)
-        details = [item.get("message") for item in told.get("errors") or () if isinstance(item, dict)]
-        said = ": ".join(str(text) for text in (told.get("message"), *details) if text)
-        return " ".join(said.replace(secret, "***").split())[:200]
+        answer = json.loads(reply.content)
+        details = [item.get("message") for item in answer.get("errors") or () if isinstance(item, dict)]
+        sentence = ": ".join(str(text) for text in (answer.get("message"), *details) if text)
+        return " ".join(sentence.replace(secret, "***").split())[:200]
     except (ValueError, AttributeError, TypeError):
         return ""
 
@@ -244,7 +244,7 @@ def _encoded(body: object) -> bytes | None:
     return None if body is None else json.dumps(body).encode()
 
 
-def _shown(path: str) -> str:
+def _shortened(path: str) -> str:
     return path if len(path) <= 120 else path[:119] + "…"
 
 

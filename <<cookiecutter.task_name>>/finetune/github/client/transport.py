@@ -122,8 +122,8 @@ def _read(response: http.client.HTTPResponse, limit: int) -> bytes:
         content += block
         if len(content) > limit:
             raise Unanswered(f"an answer above {limit:,} bytes", lasting=True)
-    told = response.headers.get("Content-Length", "")
+    length = response.headers.get("Content-Length", "")
     # read(n) ends quietly where the connection broke.
-    if told.isdigit() and len(content) < int(told):
+    if length.isdigit() and len(content) < int(length):
         raise Unanswered("connection lost (in the middle of the answer)")
     return bytes(content)

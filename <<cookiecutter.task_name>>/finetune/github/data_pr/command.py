@@ -43,7 +43,7 @@ def data_summary(project: Project, base: Path) -> int:
     changes = compare(project, base) if base.is_dir() else Changes()
     if report is not None:
         manifest = provenance.read_manifest(paths.data_manifest)
-        finished = manifest is not None and manifest["inputs"] == report.inputs
+        finished = manifest is not None and manifest.inputs == report.inputs
         changes = msgspec.structs.replace(changes, converted=finished)
     _publish(paths, report, changes, missing)
     return OK
@@ -70,8 +70,8 @@ def _own_report(paths: Paths) -> tuple[DataReport | None, str]:
     if report is None:
         return None, missing
     here = {f"data/raw/{path.name}": provenance.sha256(path) for path in list_raw_files(paths, Problems(keep=0))}
-    told = {name: file.sha256 for name, file in report.files.items()}
-    return (report, "") if here == told else (None, "tells of other data")
+    reported = {name: file.sha256 for name, file in report.files.items()}
+    return (report, "") if here == reported else (None, "tells of other data")
 
 
 def _publish(paths: Paths, report: DataReport | None, changes: Changes, missing: str) -> None:
@@ -135,7 +135,7 @@ def comment_data(project: Project | None, dataset: Path, sha: str, pr: str, trai
     data_changes.json, and nothing of the project is needed. A comment that cannot be written is a warning, never a
     failure. Raises FinetuneError for a malformed SHA or number.
     """
-    sha, number, training_run = actions.sha40(sha), actions.number(pr), actions.number(run)
+    sha, number, training_run = actions.sha40(sha), actions.parse_number(pr), actions.parse_number(run)
     if number is None:
         raise FinetuneError("PR is empty", "run this for a pull request", "E660")
     github = GitHub.from_environment()

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from finetune.config.project import Project
 from finetune.console import report_problems, say, table
 from finetune.errors import OK, FinetuneError, Problems
 from finetune.github.client.actions import run_url
-from finetune.github.release.bundle import MAX_ASSET, NOTES, RECORD, SUMS, bundle_folder, iteration_path
+from finetune.github.release.bundle import MAX_ASSET, NOTES, RECORD, SUMS, LinkedFile, bundle_folder, iteration_path
 from finetune.github.release.published import Published, read_published
-from finetune.github.release.releases import ITERATION, RECEIPTS
+from finetune.github.release.releases import ITERATION
 from finetune.github.release.tags import checked_out, release_tag
 from finetune.provenance import MANIFEST, sha256, staged, write_manifest, write_text
+from finetune.receipts import RECEIPTS
 
 STEP = "release_assets"
 
@@ -43,7 +43,7 @@ def release_assets(project: Project) -> int:
         write_text(folder / NOTES, render_notes(published, linked))
         outputs = sorted(path for path in folder.rglob("*") if path.is_file())
         facts = {"tag": tag.name, "commit": commit, "linked": linked}
-        inputs = {"receipts": str(published.receipts["digest"])}
+        inputs = {"receipts": published.receipts.digest}
         write_manifest(folder / MANIFEST, step=STEP, inputs=inputs, outputs=outputs, facts=facts)
     report_problems(problems)
     _show(project, linked)
@@ -55,35 +55,35 @@ def _documents(published: Published, record: Path) -> Iterator[tuple[str, Path]]
     paths = published.project.paths
     for path in (paths.report_yaml, paths.report_md, paths.report_html):
         yield path.name, path
-    yield RECEIPTS, paths.publish_plan / "receipts.json"
+    yield RECEIPTS, paths.publish_plan / RECEIPTS
     for kind, folder in (("adapter", paths.adapter), ("merged", paths.merged), ("gguf", paths.gguf)):
         yield f"{kind}_manifest.json", folder / MANIFEST
     yield ITERATION, record / iteration_path(published.tag)
     yield "integration_guide.md", record / "docs" / "integration_guide.md"
 
 
-def _attach(published: Published, folder: Path) -> dict[str, dict[str, Any]]:
+def _attach(published: Published, folder: Path) -> dict[str, LinkedFile]:
     """Copy the documents into `folder`; those GitHub would refuse for their size are returned with hash and link.
 
     The models themselves are never attached: they are on the Hub, and the notes link each file there with its hash.
     """
-    linked: dict[str, dict[str, Any]] = {}
+    linked: dict[str, LinkedFile] = {}
     for name, source in _documents(published, folder / RECORD):
         if not source.is_file():
             shown = published.project.paths.relative(source)
             raise FinetuneError(f"{shown} is missing", "run the steps of the model job again", "E646")
         size = source.stat().st_size
         if size >= MAX_ASSET:
-            linked[name] = {"bytes": size, "sha256": sha256(source), "url": run_url()}
+            linked[name] = LinkedFile(bytes=size, sha256=sha256(source), url=run_url())
         else:
             shutil.copyfile(source, folder / name)
     return linked
 
 
-def _show(project: Project, linked: dict[str, dict[str, Any]]) -> None:
+def _show(project: Project, linked: dict[str, LinkedFile]) -> None:
     folder = bundle_folder(project)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     rows = [(path.relative_to(folder).as_posix(), f"{path.stat().st_size:,}") for path in files]
     table("build/release", ("file", "bytes"), rows)
     for name, file in linked.items():
-        say(f"  {name} has {file['bytes']:,} bytes, more than GitHub takes: linked in the notes, not attached")
+        say(f"  {name} has {file.bytes:,} bytes, more than GitHub takes: linked in the notes, not attached")

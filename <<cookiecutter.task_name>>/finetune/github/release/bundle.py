@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import yaml
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.github.release.tags import Tag
-from finetune.provenance import MANIFEST, read_manifest
+from finetune.provenance import MANIFEST, FileFacts, read_manifest
+from finetune.receipts import PublishedFile
 from finetune.sealed import deviations
 
 NOTES, SUMS, RECORD = "notes.md", "SHA256SUMS", "record"
@@ -29,9 +31,23 @@ def iteration_path(tag: Tag) -> str:
     return f"iterations/{tag.name}.yaml"
 
 
+def recorded_commit(iteration: bytes | str) -> str:
+    """The commit that an iteration file names; words where it names none."""
+    try:
+        return str(yaml.safe_load(iteration)["commit"])
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+        return "an unreadable commit"
+
+
 def recorded_paths(tag: Tag) -> tuple[str, ...]:
     """What the record of a release may change in the repository."""
     return (iteration_path(tag), "docs/integration_guide.md", "task_definition.yaml", "CHECKLIST.md", "README.md")
+
+
+class LinkedFile(PublishedFile):
+    """A file that is too large to attach: the notes say where it is."""
+
+    url: str
 
 
 @dataclass(frozen=True)
@@ -57,7 +73,7 @@ def read_bundle(project: Project, tag: Tag, commit: str) -> Bundle:
     manifest = read_manifest(folder / MANIFEST)
     if manifest is None:
         raise _refused("is not there or incomplete")
-    facts, outputs = manifest["facts"], manifest["outputs"]
+    facts, outputs = manifest.facts, manifest.outputs
     if (facts.get("tag"), facts.get("commit")) != (tag.name, commit):
         raise _refused(f"is of {ascii(facts.get('tag'))[:40]} at {ascii(facts.get('commit'))[:14]}")
     _check_files(folder, outputs, {f"{RECORD}/{path}" for path in recorded_paths(tag)})
@@ -66,22 +82,22 @@ def read_bundle(project: Project, tag: Tag, commit: str) -> Bundle:
     record = {name.removeprefix(f"{RECORD}/"): _text(paths[name], name) for name in outputs if "/" in name}
     if NOTES not in outputs or (record and iteration_path(tag) not in record):
         raise _refused(f"has no {NOTES}, or a record without its iteration")
-    return Bundle(_text(paths[NOTES], NOTES), assets, {name: outputs[name]["sha256"] for name in assets}, record)
+    return Bundle(_text(paths[NOTES], NOTES), assets, {name: outputs[name].sha256 for name in assets}, record)
 
 
-def _check_files(folder: Path, outputs: dict[str, dict[str, Any]], allowed: set[str]) -> None:
+def _check_files(folder: Path, outputs: dict[str, FileFacts], allowed: set[str]) -> None:
     """Refuse the first file that a release has no place for, that the manifest does not name, or names otherwise."""
     for name in outputs:
         if not (_NAME.fullmatch(name) or name in allowed):
             raise _refused(f"holds {ascii(name)[:80]}, which is no file of a release")
-    for found in deviations(folder, outputs, beside=[MANIFEST], most=MAX_FILES, limit=lambda _: MAX_ASSET - 1):
-        if found.kind in ("unlisted", "missing", "flood"):
+    for deviation in deviations(folder, outputs, beside=[MANIFEST], most=MAX_FILES, limit=lambda _: MAX_ASSET - 1):
+        if deviation.kind in ("unlisted", "missing", "flood"):
             raise _refused("holds other files than its manifest names")
-        if found.kind == "irregular":
-            raise _refused(f"holds {ascii(found.name)[:80]} as a link or device")
-        if found.kind == "size" and found.bytes >= MAX_ASSET:
-            raise _refused(f"holds {found.name} of {found.bytes:,} bytes, more than a release asset may have")
-        raise _refused(f"holds another {found.name} than was put into it")
+        if deviation.kind == "irregular":
+            raise _refused(f"holds {ascii(deviation.name)[:80]} as a link or device")
+        if deviation.kind == "size" and deviation.bytes >= MAX_ASSET:
+            raise _refused(f"holds {deviation.name} of {deviation.bytes:,} bytes, more than a release asset may have")
+        raise _refused(f"holds another {deviation.name} than was put into it")
 
 
 def _text(path: Path, name: str) -> str:

@@ -60,13 +60,13 @@ def _parse(text: str) -> TaskDefinition | None:
 
 def results_of(text: str) -> str | None:
     """What stands between README's first pair of results markers."""
-    found = RESULTS.search(text)
-    return found[2] if found else None
+    match = RESULTS.search(text)
+    return match[2] if match else None
 
 
 def replace_results(text: str, block: str) -> str | None:
     """README with `block` between its first pair of results markers; None where it has none."""
     newline = "\r\n" if "\r\n" in text else "\n"
     inner = newline + newline.join(block.strip().splitlines()) + newline
-    changed, count = RESULTS.subn(lambda found: found[1] + inner + found[3], text, count=1)
+    changed, count = RESULTS.subn(lambda match: match[1] + inner + match[3], text, count=1)
     return changed if count else None

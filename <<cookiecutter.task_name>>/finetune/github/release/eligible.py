@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import yaml
-
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
+from finetune.git import git
 from finetune.github.client.actions import default_branch, run_url, set_output, summary
-from finetune.github.release.tags import Tag, checked_out, git, release_tag, require_unmoved
+from finetune.github.release.bundle import iteration_path, recorded_commit
+from finetune.github.release.tags import Tag, checked_out, release_tag, require_unmoved
 
 
 def release_resolve(project: Project) -> int:
@@ -31,18 +31,18 @@ def release_resolve(project: Project) -> int:
     require_unmoved(github, tag, commit)
     published = is_published(github, tag, commit)
     fingerprint = training_fingerprint(project)
-    found = find_evaluated(github, fingerprint)
-    if published and (found is None or found.expired):
+    evaluated = find_evaluated(github, fingerprint)
+    if published and (evaluated is None or evaluated.expired):
         message = f"release {tag.name} is published, and the adapter it was made of is gone: training makes another one"
         fix = "re-run the failed jobs of its own run if something is missing; other content needs a new version"
         raise FinetuneError(message, fix, "E651")
-    if found is None:
+    if evaluated is None:
         run, why = 0, "no run has evaluated this data, configuration and code: it is trained now, by the same gate"
-    elif found.expired:
+    elif evaluated.expired:
         run = 0
-        why = f"its adapter of {run_url(found.run_id)} has expired: it is trained again, by the same gate"
+        why = f"its adapter of {run_url(evaluated.run_id)} has expired: it is trained again, by the same gate"
     else:
-        run, why = found.run_id, f"the adapter of {run_url(found.run_id)} is released as it was evaluated"
+        run, why = evaluated.run_id, f"the adapter of {run_url(evaluated.run_id)} is released as it was evaluated"
     set_output("fingerprint", fingerprint)
     set_output("run", run)
     say(f"{tag.name} at {commit[:12]} is on {branch}; {why}")
@@ -64,14 +64,11 @@ def _require_on_branch(project: Project, tag: Tag, commit: str, branch: str) -> 
 
 def _require_same_record(project: Project, tag: Tag, commit: str, branch: str) -> None:
     """E642 when the default branch records this version as released from another commit."""
-    name = f"iterations/{tag.name}.yaml"
+    name = iteration_path(tag)
     shown = git(project.paths.root, "show", f"refs/remotes/origin/{branch}:{name}")
     if shown.returncode:
         return
-    try:
-        recorded = yaml.safe_load(shown.stdout)["commit"]
-    except (yaml.YAMLError, KeyError, TypeError):
-        recorded = "an unreadable commit"
+    recorded = recorded_commit(shown.stdout)
     if recorded != commit:
-        message = f"{name} on {branch} records a release from {str(recorded)[:12]}, the tag is at {commit[:12]}"
+        message = f"{name} on {branch} records a release from {recorded[:12]}, the tag is at {commit[:12]}"
         raise FinetuneError(message, "publish the new commit under a new version", "E642")

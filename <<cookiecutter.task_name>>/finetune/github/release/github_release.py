@@ -85,18 +85,18 @@ def _require_same(github: GitHub, tag: Tag, release: Release, bundle: Bundle) ->
     missing = sorted(bundle.assets.keys() - attached.keys())
     other = [name for name in IDENTITY if name in attached and not _same(github, attached[name], bundle)]
     if missing or other:
-        said = [f"lacks {', '.join(missing)}"] if missing else []
-        said += [f"has another {' and '.join(other)}"] if other else []
+        differences = [f"lacks {', '.join(missing)}"] if missing else []
+        differences += [f"has another {' and '.join(other)}"] if other else []
         fix = f"publish other content as a new version; to publish this again, gh release delete {tag.name} --yes first"
-        raise FinetuneError(f"release {tag.name} is published and {'; it '.join(said)}", fix, "E644")
+        raise FinetuneError(f"release {tag.name} is published and {'; it '.join(differences)}", fix, "E644")
 
 
 def _same(github: GitHub, asset: Asset, bundle: Bundle) -> bool:
     """Whether an attached file has our bytes, by GitHub's digest or, where the server has none, by reading it."""
     if not asset.complete or asset.bytes != bundle.assets[asset.name].stat().st_size:
         return False
-    found = asset.sha256 or hashlib.sha256(read_asset(github, asset)).hexdigest()
-    return found == bundle.sha256[asset.name]
+    digest = asset.sha256 or hashlib.sha256(read_asset(github, asset)).hexdigest()
+    return digest == bundle.sha256[asset.name]
 
 
 def _attach_all(github: GitHub, release: Release, bundle: Bundle) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.github.release.published import Published
-from finetune.provenance import MANIFEST, digest, read_manifest
+from finetune.provenance import MANIFEST, NO_MANIFEST, digest, read_manifest
 
 _ARTEFACT = ("name", "value", "difference", "tolerance", "tokens_equal", "passed")
 
@@ -33,10 +33,10 @@ def iteration(published: Published) -> dict[str, Any]:
             if row.status != "open"
         ],
         "published": {
-            "digest": receipts["digest"],
-            "endpoint": receipts["endpoint"],
+            "digest": receipts.digest,
+            "endpoint": receipts.endpoint,
             "repositories": [
-                {key: row[key] for key in ("kind", "repo", "commit", "tag")} for row in receipts["repositories"]
+                receipt.model_dump(include={"kind", "repo", "commit", "tag"}) for receipt in receipts.repositories
             ],
         },
     }
@@ -48,15 +48,15 @@ def _known(values: dict[str, Any]) -> dict[str, Any]:
 
 def _facts(published: Published) -> dict[str, Any]:
     """What training recorded beside the adapter."""
-    return (read_manifest(published.project.paths.adapter / MANIFEST) or {}).get("facts") or {}
+    return (read_manifest(published.project.paths.adapter / MANIFEST) or NO_MANIFEST).facts
 
 
 def _data(published: Published) -> dict[str, Any]:
-    manifest = read_manifest(published.project.paths.data_manifest) or {"facts": {}, "inputs": {}}
-    facts = manifest["facts"]
-    found = {name: facts.get(name) for name in ("rows", "classes", "train_sha256", "valid_sha256", "test_sha256")}
+    manifest = read_manifest(published.project.paths.data_manifest) or NO_MANIFEST
+    facts = manifest.facts
+    recorded = {name: facts.get(name) for name in ("rows", "classes", "train_sha256", "valid_sha256", "test_sha256")}
     measured = {"test_sha256": published.report.data.test_sha256, "test_rows": published.report.data.rows}
-    return _known({**found, **measured, "raw_sha256": manifest["inputs"].get("raw")})
+    return _known({**recorded, **measured, "raw_sha256": manifest.inputs.get("raw")})
 
 
 def _config(published: Published) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from finetune.evaluation.markdown import number, signed
 from finetune.github.client.actions import run_url
+from finetune.github.release.bundle import LinkedFile
 from finetune.github.release.published import Published
 from finetune.hub.filters import size
 from finetune.hub.plan import KINDS
@@ -17,11 +17,10 @@ from finetune.provenance import sha256
 CHARACTERS = 100_000
 """GitHub takes 125,000 in the body of a release."""
 _SERVES = {"adapter": "LoRA adapter (peft)", "gguf": "Ollama, llama.cpp", "merged": "vLLM, transformers"}
-Linked = Mapping[str, Mapping[str, Any]]
 
 
-def render_notes(published: Published, linked: Linked) -> str:
-    """Body of the GitHub release; `linked` are files too large to attach: bytes, sha256 and url by name."""
+def render_notes(published: Published, linked: Mapping[str, LinkedFile]) -> str:
+    """Body of the GitHub release; `linked` are files too large to attach, by name."""
     sections = [
         f"{plain(published.project.task.description)}\n\n{_headline(published)}",
         _repositories(published),
@@ -44,9 +43,9 @@ def render_results(published: Published) -> str:
 def checksums(published: Published, folder: Path, names: list[str]) -> str:
     """SHA256SUMS as `sha256sum --check` reads it: every file on the Hub below its kind, then `names` in `folder`."""
     lines = [
-        f"{file['sha256']}  {kind}/{path}"
+        f"{file.sha256}  {kind}/{path}"
         for kind in KINDS
-        for path, file in sorted(published.receipt(kind)["files"].items())
+        for path, file in sorted(published.receipt(kind).files.items())
     ]
     return "\n".join([*lines, *(f"{sha256(folder / name)}  {name}" for name in sorted(names))]) + "\n"
 
@@ -100,30 +99,30 @@ def _artefacts(published: Published, heading: str = "### Measured on every form\
 def _repositories(published: Published) -> str:
     rows = (
         (
-            f"[{plain(receipt['repo'])}]({published.hub_url(kind)})",
+            f"[{plain(receipt.repo)}]({published.hub_url(kind)})",
             _SERVES[kind],
-            code(receipt["commit"]),
-            size(sum(file["bytes"] for file in receipt["files"].values())),
+            code(receipt.commit),
+            size(receipt.bytes),
         )
         for kind, receipt in ((kind, published.receipt(kind)) for kind in KINDS)
     )
     return "### Published\n\n" + "\n".join(table(("repository", "for", "commit", "size"), rows))
 
 
-def _linked(linked: Linked) -> str:
+def _linked(linked: Mapping[str, LinkedFile]) -> str:
     """GitHub takes files below 2 GiB; larger ones are named with their hash and where they are."""
     if not linked:
         return ""
-    rows = ((f"[{plain(name)}]({at['url']})", size(at["bytes"]), code(at["sha256"])) for name, at in linked.items())
+    rows = ((f"[{plain(name)}]({at.url})", size(at.bytes), code(at.sha256)) for name, at in linked.items())
     heads = ("file", "size", "sha256")
     return "### Too large to attach\n\n" + "\n".join(table(heads, rows))
 
 
 def _files(published: Published) -> str:
     rows = (
-        (f"[{kind}/{plain(path)}]({published.hub_url(kind, path)})", size(file["bytes"]), code(file["sha256"]))
+        (f"[{kind}/{plain(path)}]({published.hub_url(kind, path)})", size(file.bytes), code(file.sha256))
         for kind in KINDS
-        for path, file in sorted(published.receipt(kind)["files"].items())
+        for path, file in sorted(published.receipt(kind).files.items())
     )
     return "### Every published file\n\n" + "\n".join(table(("file", "size", "sha256"), rows))
 

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.github.release.tags import Tag
-from finetune.provenance import MANIFEST, read_manifest, sha256
+from finetune.provenance import MANIFEST, NO_MANIFEST, read_manifest, sha256
+from finetune.receipts import RECEIPTS, Receipt, Receipts, read_receipts
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -32,17 +29,19 @@ class Published:
     """https://github.com, or the company's own"""
     fingerprint: str
     report: EvaluationReport
-    receipts: Mapping[str, Any]
+    receipts: Receipts
 
-    def receipt(self, kind: str) -> dict[str, Any]:
+    def receipt(self, kind: str) -> Receipt:
         """Receipt of adapter, gguf or merged."""
-        return next(row for row in self.receipts["repositories"] if row["kind"] == kind)
+        receipt = self.receipts.of(kind)
+        assert receipt, "read_published refuses an upload without it"
+        return receipt
 
     def hub_url(self, kind: str, path: str | None = None) -> str:
         """The repository on the Hub at its commit, or one of its files: a commit cannot be moved, a tag can."""
         receipt = self.receipt(kind)
-        where = f"{self.receipts['endpoint']}/{receipt['repo']}"
-        return f"{where}/tree/{receipt['commit']}" if path is None else f"{where}/resolve/{receipt['commit']}/{path}"
+        where = f"{self.receipts.endpoint}/{receipt.repo}"
+        return f"{where}/tree/{receipt.commit}" if path is None else f"{where}/resolve/{receipt.commit}/{path}"
 
     def bytes_of(self, artefact: str) -> int | None:
         """Size of adapter, merged model or a quantisation as published; None for what is no file of ours.
@@ -50,9 +49,9 @@ class Published:
         The report's own sizes count the manifests of the steps, which hold durations and so differ from run to run.
         """
         if artefact in ("adapter", "merged"):
-            return sum(file["bytes"] for file in self.receipt(artefact)["files"].values())
-        file = self.receipt("gguf")["files"].get(f"{self.project.task.task_name}-{artefact}.gguf")
-        return file["bytes"] if file else None
+            return self.receipt(artefact).bytes
+        file = self.receipt("gguf").files.get(f"{self.project.task.task_name}-{artefact}.gguf")
+        return file.bytes if file else None
 
     @property
     def release_url(self) -> str:
@@ -67,7 +66,7 @@ def read_published(project: Project, tag: Tag, commit: str) -> Published:
     """
     from finetune.evaluation.gate import PASSED
     from finetune.evaluation.report import read_report
-    from finetune.github.client.actions import repository
+    from finetune.github.client.actions import repository, server_url
     from finetune.github.train.fingerprint import training_fingerprint
 
     receipts = _read_receipts(project, tag)
@@ -78,31 +77,25 @@ def read_published(project: Project, tag: Tag, commit: str) -> Published:
         raise FinetuneError(f"{shown} is {verdict}", "run scripts/04_evaluate.py and 07_verify_export.py", "E646")
     if not project.paths.test.is_file() or report.data.test_sha256 != sha256(project.paths.test):
         raise FinetuneError(f"{shown} is about another test set", "run 02, 04 and 07 again", "E646")
-    server = (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
-    return Published(project, tag, commit, repository(), server, training_fingerprint(project), report, receipts)
+    return Published(project, tag, commit, repository(), server_url(), training_fingerprint(project), report, receipts)
 
 
-def _read_receipts(project: Project, tag: Tag) -> dict[str, Any]:
+def _read_receipts(project: Project, tag: Tag) -> Receipts:
     from finetune.hub.plan import CARD, KINDS, folder_of, repo_of
 
-    path = project.paths.publish_plan / "receipts.json"
+    path, receipts = project.paths.publish_plan / RECEIPTS, read_receipts(project.paths)
     shown, fix = project.paths.relative(path), f"run scripts/08_upload_hf.py --version {tag.name} first"
-    try:
-        receipts = json.loads(path.read_text(encoding="utf-8"))
-        by_kind = {row["kind"]: row for row in receipts["repositories"]}
-        version, endpoint = receipts["version"], receipts["endpoint"]
-    except (OSError, ValueError, KeyError, TypeError):
-        raise FinetuneError(f"no receipts of an upload in {shown}", fix, "E645") from None
-    if version != tag.version or not str(endpoint).startswith(("https://", "http://")):
-        raise FinetuneError(f"{shown} is of version {ascii(version)[:40]}, not {tag.version}", fix, "E645")
+    if receipts is None:
+        raise FinetuneError(f"no receipts of an upload in {shown}", fix, "E645")
+    if receipts.version != tag.version or not receipts.endpoint.startswith(("https://", "http://")):
+        raise FinetuneError(f"{shown} is of version {ascii(receipts.version)[:40]}, not {tag.version}", fix, "E645")
     for kind in KINDS:
-        receipt = by_kind.get(kind) or {}
-        manifest = read_manifest(folder_of(project, kind) / MANIFEST) or {"outputs": {}}
-        there = {name: file["sha256"] for name, file in (receipt.get("files") or {}).items()}
-        here = {name: output["sha256"] for name, output in manifest["outputs"].items() if name != CARD}
-        complete = here and all(there.get(name) == value for name, value in here.items())
-        if receipt.get("repo") != repo_of(project, kind) or not _COMMIT.fullmatch(str(receipt.get("commit"))):
+        receipt = receipts.of(kind)
+        if receipt is None or receipt.repo != repo_of(project, kind) or not _COMMIT.fullmatch(receipt.commit):
             raise FinetuneError(f"{shown} has no receipt of {repo_of(project, kind)}", fix, "E645")
-        if not complete:
-            raise FinetuneError(f"{receipt['repo']} holds other files than {kind} here", fix, "E645")
+        manifest = read_manifest(folder_of(project, kind) / MANIFEST) or NO_MANIFEST
+        here = {name: output.sha256 for name, output in manifest.outputs.items() if name != CARD}
+        there = {name: file.sha256 for name, file in receipt.files.items()}
+        if not here or not here.items() <= there.items():
+            raise FinetuneError(f"{receipt.repo} holds other files than {kind} here", fix, "E645")
     return receipts

@@ -7,13 +7,12 @@ workflow files differ from main's. What main got since the release is kept (prop
 from __future__ import annotations
 
 import base64
-import os
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import OK, FinetuneError
-from finetune.github.client.actions import default_branch, summary
+from finetune.github.client.actions import default_branch, server_url, summary
 from finetune.github.release.bundle import Bundle, iteration_path, read_bundle
 from finetune.github.release.proposal import on_top
 from finetune.github.release.tags import Tag, checked_out, release_tag
@@ -41,13 +40,13 @@ def record(project: Project) -> int:
         say(f"{iteration_path(tag)} is on {base}")
         return OK
     branch = f"release-record/{tag.name}"
-    found = _find_pull_request(github, branch, base)
-    if found is None or found["state"] == "open":
+    pull = _find_pull_request(github, branch, base)
+    if pull is None or pull["state"] == "open":
         _bring(github, branch, base, commit, tag, bundle)
-        found = found or _open_pull_request(github, branch, base, tag)
+        pull = pull or _open_pull_request(github, branch, base, tag)
     # A closed one is a person's answer: neither branch nor pull request comes back by itself.
-    say(f"{found['state']} pull request: {found['html_url']}")
-    summary(f"## Record of {tag.name}\n\n{found['state'].capitalize()} pull request: {found['html_url']}")
+    say(f"{pull['state']} pull request: {pull['html_url']}")
+    summary(f"## Record of {tag.name}\n\n{pull['state'].capitalize()} pull request: {pull['html_url']}")
     return OK
 
 
@@ -57,11 +56,11 @@ def _recorded(github: GitHub, base: str, tag: Tag, bundle: Bundle) -> bool:
     The iteration decides, not the other files: people may have ticked boxes or edited README since.
     """
     path, head = iteration_path(tag), _head(github, base)
-    found = _read(github, head, path) if head else None
-    if found is not None and found != bundle.record[path]:
+    recorded = _read(github, head, path) if head else None
+    if recorded is not None and recorded != bundle.record[path]:
         message = f"{path} on {base} records another release of this version"
         raise FinetuneError(message, "remove it there if it is wrong, or release under a new version", "E642")
-    return found is not None
+    return recorded is not None
 
 
 def _find(github: GitHub, commit: str, path: str) -> str | None:
@@ -149,10 +148,10 @@ def _open_pull_request(github: GitHub, branch: str, base: str, tag: Tag) -> dict
     try:
         return github.post("/repos/{repo}/pulls", body)
     except ApiError as error:
-        found = _find_pull_request(github, branch, base) if error.unsure or error.status == 422 else None
-        if found is None:
+        pull = _find_pull_request(github, branch, base) if error.unsure or error.status == 422 else None
+        if pull is None:
             raise _explained(github, error, branch, base) from None
-        return found
+        return pull
 
 
 def _find_pull_request(github: GitHub, branch: str, base: str) -> dict[str, Any] | None:
@@ -173,8 +172,7 @@ def _explained(github: GitHub, error: ApiError, branch: str, base: str) -> Excep
         return error
     from finetune.github.client.api import ApiError as Refusal
 
-    server = (os.environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/")
-    page = f"{server}/{github.repository}/compare/{base}...{branch}?expand=1"
+    page = f"{server_url()}/{github.repository}/compare/{base}...{branch}?expand=1"
     fix = f"open it by hand at {page}, or allow it once with scripts/setup_github.py"
     message = f"the record is on {branch}, but workflows may not open pull requests here ({error.message})"
     return Refusal(message, fix, "E650", status=403)

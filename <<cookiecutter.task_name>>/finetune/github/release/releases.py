@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
 from finetune.errors import FinetuneError
+from finetune.github.release.bundle import recorded_commit
 from finetune.github.release.tags import Tag
+from finetune.receipts import RECEIPTS
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
 
 Release = dict[str, Any]
-RECEIPTS, ITERATION = "receipts.json", "iteration.yaml"
+ITERATION = "iteration.yaml"
 IDENTITY = (RECEIPTS, ITERATION)
 """The attached files that say which release it is: every published byte, commit and measured value.
 
@@ -39,8 +39,8 @@ class Asset:
 
 def find_release(github: GitHub, tag: Tag) -> Release | None:
     """The tag's release, drafts included where the token may see them: a published one first, else the oldest draft."""
-    found = [row for row in github.pages("/repos/{repo}/releases") if row.get("tag_name") == tag.name]
-    return min(found, key=lambda row: (bool(row["draft"]), int(row["id"])), default=None)
+    releases = [row for row in github.pages("/repos/{repo}/releases") if row.get("tag_name") == tag.name]
+    return min(releases, key=lambda row: (bool(row["draft"]), int(row["id"])), default=None)
 
 
 def list_assets(github: GitHub, release: Release) -> dict[str, Asset]:
@@ -73,11 +73,8 @@ def is_published(github: GitHub, tag: Tag, commit: str) -> bool:
     if ITERATION not in attached:
         message = f"release {tag.name} is published already, and not by this workflow"
         raise FinetuneError(message, _REMOVE.replace("TAG", tag.name), "E644")
-    try:
-        recorded = yaml.safe_load(read_asset(github, attached[ITERATION]))["commit"]
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
-        recorded = "an unreadable commit"
+    recorded = recorded_commit(read_asset(github, attached[ITERATION]))
     if recorded != commit:
-        message = f"release {tag.name} is published from {str(recorded)[:12]}, the tag is now at {commit[:12]}"
+        message = f"release {tag.name} is published from {recorded[:12]}, the tag is now at {commit[:12]}"
         raise FinetuneError(message, "publish the new commit under a new version", "E644")
     return True

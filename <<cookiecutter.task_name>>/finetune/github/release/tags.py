@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
+from finetune.git import git
 from finetune.github.client.actions import env, sha40
 from finetune.versions import Version, parse_tag
 
@@ -60,36 +61,18 @@ def release_tag() -> Tag:
     return tag
 
 
-def git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run git in `root`; its exit code is the caller's to read. FinetuneError (E614) where git cannot run."""
-    try:
-        return subprocess.run(
-            ["git", "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=120,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FinetuneError(
-            f"git did not answer ({type(error).__name__})", "install git on the runner", "E614"
-        ) from None
-
-
 def commit_of(root: Path, revision: str) -> str | None:
     """The commit a revision, tag object or ref stands for; None where there is none."""
-    found = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    return sha40(found.stdout.strip()) if found.returncode == 0 else None
+    done = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return sha40(os.fsdecode(done.stdout).strip()) if done.returncode == 0 else None
 
 
 def checked_out(project: Project, tag: Tag) -> str:
     """The commit checked out here; E643 unless it is the one that this run and the tag here are about."""
     root = project.paths.root
-    head, asked, local = (commit_of(root, name) for name in ("HEAD", env("GITHUB_SHA"), f"refs/tags/{tag.name}"))
-    if head is None or head != asked or local not in (None, head):
-        message = f"{tag.name} is at {_short(local)}, this run is about {_short(asked)}, checked out is {_short(head)}"
+    head, wanted, local = (commit_of(root, name) for name in ("HEAD", env("GITHUB_SHA"), f"refs/tags/{tag.name}"))
+    if head is None or head != wanted or local not in (None, head):
+        message = f"{tag.name} is at {_short(local)}, this run is about {_short(wanted)}, checked out is {_short(head)}"
         raise FinetuneError(message, "start the run of the tag again from its own page; tags must not move", "E643")
     return head
 

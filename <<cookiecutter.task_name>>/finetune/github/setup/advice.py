@@ -41,19 +41,19 @@ def _runners(target: Target) -> list[str]:
         for runner in [*own, *(shared.get("runners") or [])]
         if runner["status"] == "online" and wanted <= {label["name"].casefold() for label in runner["labels"]}
     ]
-    found = []
+    lines = []
     if not online:
-        found.append(
+        lines.append(
             f"W670 0 runners online with the labels {', '.join(sorted(wanted)) or '(none)'}: a training would wait, "
             "and GitHub ends it after 24 hours. Fix: start one (docs/runners.md); a scale set shows up with its job"
         )
     if own and not target.private:
         names = ", ".join(runner["name"] for runner in own[:5])
-        found.append(
+        lines.append(
             f"W671 this public repository has runners of its own ({names}): a workflow in an approved pull request "
             "could name their label. Fix: put them into a runner group of an organisation (docs/runners.md)"
         )
-    return found
+    return lines
 
 
 def secret_names(target: Target, place: str = "") -> set[str]:
@@ -86,33 +86,33 @@ def _owners(target: Target) -> list[str]:
 
 
 def _reviewers(target: Target) -> list[str]:
-    found = []
+    lines = []
     for name in (TRAINING, RELEASE):
         now = look(target, target.path(f"environments/{name}"))
         if now and not any(rule["type"] == "required_reviewers" for rule in now.get("protection_rules") or []):
-            found.append(
+            lines.append(
                 f"W674 {name} waits for nobody's approval. Fix: python scripts/setup_github.py --reviewer LOGIN, if a "
                 "person should say yes first (public repositories, or private ones on an Enterprise plan)"
             )
-    return found
+    return lines
 
 
 def gate_advice(project: Project, target: Target) -> list[str]:
     """Lines for setup_github.py: W298 where no way leads to the base model, W672 where its token is everybody's."""
-    found, store = [], f"gh secret set {SECRET} --env {ENVIRONMENT} --repo {target.name}"
+    lines, store = [], f"gh secret set {SECRET} --env {ENVIRONMENT} --repo {target.name}"
     if SECRET in secret_names(target, "actions/"):
-        found.append(
+        lines.append(
             f"W672 {SECRET} is a secret of the whole repository: any workflow on any branch can read it. Fix: "
             f"gh secret delete {SECRET} --repo {target.name}; {store}"
         )
     way = (look(target, target.path(f"actions/variables/{VARIABLE}")) or {}).get("value", "")
     stored = SECRET in secret_names(target, f"environments/{ENVIRONMENT}/")
     if way == "token" and not stored:
-        found.append(f"W298 {VARIABLE} says token, and the environment {ENVIRONMENT} has no {SECRET}. Fix: {store}")
+        lines.append(f"W298 {VARIABLE} says token, and the environment {ENVIRONMENT} has no {SECRET}. Fix: {store}")
     try:
         check_way(project, way)
     except FinetuneError as failure:
-        found.append(f"W298 {failure.message}: train.yml would refuse to start (E303). Fix: {failure.fix}")
+        lines.append(f"W298 {failure.message}: train.yml would refuse to start (E303). Fix: {failure.fix}")
     if way:
         say(f"the base model reaches the GPU by: {way} (variable {VARIABLE})")
-    return found
+    return lines

@@ -64,24 +64,24 @@ def setup(
 
 def _find(gh: Gh, repository: str | None, labels: str | None, reviewers: Iterable[str], approvals: int) -> Target:
     """The repository named, or that of the git remote; an administrator's login is needed for all that follows."""
-    found = gh.get(f"repos/{repository or '{owner}/{repo}'}")
-    if found is None:
+    answer = gh.get(f"repos/{repository or '{owner}/{repo}'}")
+    if answer is None:
         fix = "check the name and the login (gh auth status)"
         raise FinetuneError(f"gh sees no repository {repository or 'of this remote'}", fix, "E672")
-    name, host = found["full_name"], urlsplit(found.get("html_url") or "").hostname or "github.com"
-    if not (found.get("permissions") or {}).get("admin"):
+    name, host = answer["full_name"], urlsplit(answer.get("html_url") or "").hostname or "github.com"
+    if not (answer.get("permissions") or {}).get("admin"):
         raise FinetuneError(f"this login does not administer {name}", RIGHTS, "E673")
-    if found["default_branch"] != BRANCH:
-        fix = f"gh api --method POST repos/{name}/branches/{found['default_branch']}/rename -f new_name={BRANCH}"
-        raise FinetuneError(f"the default branch of {name} is {found['default_branch']}, not {BRANCH}", fix, "E672")
+    if answer["default_branch"] != BRANCH:
+        fix = f"gh api --method POST repos/{name}/branches/{answer['default_branch']}/rename -f new_name={BRANCH}"
+        raise FinetuneError(f"the default branch of {name} is {answer['default_branch']}, not {BRANCH}", fix, "E672")
     if gh.get(f"repos/{name}/branches/{BRANCH}") is None:
         fix = f"git push -u origin {BRANCH} first: the rules would keep the first push out"
         raise FinetuneError(f"{name} has no branch {BRANCH} yet", fix, "E672")
     return Target(
         gh,
         name,
-        bool(found["private"]),
-        found["owner"]["type"] == "Organization",
+        bool(answer["private"]),
+        answer["owner"]["type"] == "Organization",
         BRANCH,
         host,
         labels,
@@ -93,10 +93,10 @@ def _find(gh: Gh, repository: str | None, labels: str | None, reviewers: Iterabl
 def _reviewer(gh: Gh, login: str) -> Mapping[str, Any]:
     """A person by login, a team as ORG/TEAM."""
     organisation, _, team = login.strip("@").rpartition("/")
-    found = gh.get(f"orgs/{quote(organisation)}/teams/{quote(team)}" if organisation else f"users/{quote(team)}")
-    if found is None:
+    answer = gh.get(f"orgs/{quote(organisation)}/teams/{quote(team)}" if organisation else f"users/{quote(team)}")
+    if answer is None:
         raise FinetuneError(f"GitHub knows no {login[:80]!r}", "give a login, or ORGANISATION/TEAM", "E679")
-    return {"type": "Team" if organisation else "User", "id": found["id"]}
+    return {"type": "Team" if organisation else "User", "id": answer["id"]}
 
 
 def _inspect(expectation: Expectation, target: Target) -> Answer | Refused:

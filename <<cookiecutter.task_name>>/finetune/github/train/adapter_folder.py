@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import Field, StringConstraints, ValidationError
 
+from finetune.config.base import Section
 from finetune.errors import StorageFault
 from finetune.export.safety import refuse_code
+from finetune.github.train.frozen import Commit
 from finetune.github.train.strict_json import Unreadable, read_json
+from finetune.provenance import FileFacts, Hex64
 from finetune.sealed import deviations
 
 RUN = "run.json"
@@ -49,50 +52,43 @@ MAX_TEXT = 256 << 20
 MAX_RUN = 1 << 20
 _DAMAGED = "run the training again; an artifact that was changed on its way is never used"
 
-Hex64 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Number = Annotated[int, Field(ge=1, le=10**18)]
 
 
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class FileFacts(Part):
-    sha256: Hex64
+class PackedFile(FileFacts):
     bytes: Annotated[int, Field(ge=0, le=MAX_TENSORS)]
 
 
-class RunFacts(Part):
+class RunFacts(Section):
     """The whole of run.json."""
 
     version: Annotated[int, Field(ge=1, le=1)]
     fingerprint: Hex64
     digest: Hex64
     """sha256 of the frozen input's manifest"""
-    sha: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+    sha: Commit
     pr: Number | None
     repository: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._-]{1,100}/[A-Za-z0-9._-]{1,100}$")]
     run_id: Number
     run_attempt: Number
     created: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$")]
-    files: Annotated[dict[str, FileFacts], Field(max_length=MAX_FILES)]
+    files: Annotated[dict[str, PackedFile], Field(max_length=MAX_FILES)]
 
 
-def read_adapter(folder: Path, fingerprint: str) -> dict[str, Any]:
+def read_adapter(folder: Path, fingerprint: str) -> RunFacts:
     """run.json of an adapter artifact whose every file is allowed, regular and as run.json names it.
 
     Raises StorageFault: E631 for what is missing, extra, changed, too large or no regular file (all of it at once),
     E632 for another fingerprint; FinetuneError E510 for a configuration that would load code.
     """
     try:
-        run = read_json(folder / RUN, MAX_RUN)
-        RunFacts.model_validate(run)
+        run = RunFacts.model_validate(read_json(folder / RUN, MAX_RUN))
     except (Unreadable, ValidationError) as error:
         why = str(error) if isinstance(error, Unreadable) else "malformed"
         raise StorageFault(f"the adapter artifact's {RUN} is unusable: {why}", _DAMAGED, "E631") from None
-    if run["fingerprint"] != fingerprint:
+    if run.fingerprint != fingerprint:
         raise StorageFault("the adapter artifact is of another fingerprint", _DAMAGED, "E632")
-    if faults := _faults(folder, run["files"]):
+    if faults := _faults(folder, run.files):
         more = f" and {len(faults) - 10} more" if len(faults) > 10 else ""
         listed = "; ".join(faults[:10]) + more
         raise StorageFault(f"the adapter artifact is not what was packed: {listed}", _DAMAGED, "E631")
@@ -110,10 +106,10 @@ def limit_of(name: str) -> int:
     return MAX_TENSORS if name.endswith(".safetensors") else MAX_TEXT
 
 
-def _faults(folder: Path, listed: dict[str, dict[str, Any]]) -> list[str]:
-    faults = [f"{_shown(name)} is not allowed in it" for name in listed if not is_allowed(name)]
+def _faults(folder: Path, listed: dict[str, PackedFile]) -> list[str]:
+    faults = [f"{_escaped(name)} is not allowed in it" for name in listed if not is_allowed(name)]
     faults += [f"{name} is missing in {RUN}" for name in REQUIRED if name not in listed]
-    said = {
+    phrases = {
         "unsafe": "has an unsafe name",
         "unlisted": f"is not in {RUN}",
         "irregular": "is not a regular file",
@@ -121,11 +117,11 @@ def _faults(folder: Path, listed: dict[str, dict[str, Any]]) -> list[str]:
         "changed": "was changed",
         "flood": f"holds more than {MOST} files",
     }
-    for found in deviations(folder, listed, beside=[RUN], most=MOST, limit=limit_of):
-        state = f"has {found.bytes:,} bytes" if found.kind == "size" else said[found.kind]
-        faults.append(f"{_shown(found.name)} {state}")
+    for deviation in deviations(folder, listed, beside=[RUN], most=MOST, limit=limit_of):
+        state = f"has {deviation.bytes:,} bytes" if deviation.kind == "size" else phrases[deviation.kind]
+        faults.append(f"{_escaped(deviation.name)} {state}")
     return faults
 
 
-def _shown(name: str) -> str:
+def _escaped(name: str) -> str:
     return ascii(name)[1:-1][:80]

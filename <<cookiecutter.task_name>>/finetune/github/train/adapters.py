@@ -36,7 +36,7 @@ def pack(project: Project, work: Path, fingerprint: str) -> int:
     inputs = project.paths.root / "build" / "input"
     digest = provenance.sha256(inputs / "input.json")
     frozen = read_input(inputs, digest)
-    if frozen["fingerprint"] != fingerprint:
+    if frozen.fingerprint != fingerprint:
         raise StorageFault("build/input is of another fingerprint", "run the workflow again", "E632")
     with provenance.staged(adapter_at(project)) as folder:
         files = {}
@@ -44,32 +44,32 @@ def pack(project: Project, work: Path, fingerprint: str) -> int:
             target = folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(source, target, name)
-            files[name] = {"sha256": provenance.sha256(target), "bytes": target.stat().st_size}
-        run = {
-            "version": 1,
-            "fingerprint": fingerprint,
-            "digest": digest,
-            "sha": frozen["sha"],
-            "pr": frozen["pr"],
-            "repository": actions.repository(),
-            "run_id": actions.run_id(),
-            "run_attempt": actions.number(os.environ.get("GITHUB_RUN_ATTEMPT", "")) or 1,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "files": files,
-        }
-        provenance.write_json(folder / RUN, run)
+            files[name] = adapter_folder.PackedFile.of(target)
+        run = adapter_folder.RunFacts(
+            version=1,
+            fingerprint=fingerprint,
+            digest=digest,
+            sha=frozen.sha,
+            pr=frozen.pr,
+            repository=actions.repository(),
+            run_id=actions.run_id(),
+            run_attempt=actions.parse_number(os.environ.get("GITHUB_RUN_ATTEMPT", "")) or 1,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            files=files,
+        )
+        provenance.write_json(folder / RUN, run.model_dump(mode="json"))
         # By the reader's own rules: nothing is uploaded that the next job would refuse.
         read_adapter(folder, fingerprint)
-    say(f"packed {len(files)} files of {frozen['sha'][:12]} in build/adapter")
+    say(f"packed {len(files)} files of {frozen.sha[:12]} in build/adapter")
     return OK
 
 
 def _sources(work: Paths) -> Iterator[tuple[Path, str]]:
     """(file, its name in the artifact): what the steps' manifests name, and nothing that lies beside it."""
     manifest = provenance.read_manifest(work.adapter / provenance.MANIFEST)
-    if manifest is None or not sealed.is_current(work.adapter / provenance.MANIFEST, manifest["inputs"]):
+    if manifest is None or not sealed.is_current(work.adapter / provenance.MANIFEST, manifest.inputs):
         raise FinetuneError("no finished adapter to pack", "run scripts/03_train.py first", "E633")
-    for name in (*manifest["outputs"], provenance.MANIFEST):
+    for name in (*manifest.outputs, provenance.MANIFEST):
         yield work.adapter / name, f"{ADAPTER}/{name}"
     if not work.report_yaml.is_file():
         raise FinetuneError("no evaluation report to pack", "run scripts/04_evaluate.py --report-only first", "E633")
@@ -129,14 +129,14 @@ def place_adapter(project: Project, fingerprint: str) -> int:
     write_report(project, verdict.report)
     with provenance.staged(paths.adapter) as target:
         shutil.copytree(folder / ADAPTER, target, dirs_exist_ok=True)
-    say(f"placed the adapter of {actions.run_url(run['run_id'])} in {paths.relative(paths.adapter)}")
+    say(f"placed the adapter of {actions.run_url(run.run_id)} in {paths.relative(paths.adapter)}")
     return OK
 
 
 def _other_data(folder: Path, paths: Paths) -> list[str]:
     """Whether the adapter's manifest names the training split that lies here."""
-    manifest = provenance.read_manifest(folder / ADAPTER / provenance.MANIFEST) or {"facts": {}}
-    data = manifest["facts"].get("data")
-    told = data.get("train_sha256") if isinstance(data, dict) else None
-    same = paths.train.is_file() and told == provenance.sha256(paths.train)
+    manifest = provenance.read_manifest(folder / ADAPTER / provenance.MANIFEST) or provenance.NO_MANIFEST
+    data = manifest.facts.get("data")
+    trained_on = data.get("train_sha256") if isinstance(data, dict) else None
+    same = paths.train.is_file() and trained_on == provenance.sha256(paths.train)
     return [] if same else ["adapter/manifest.json: trained on another training split than this checkout's"]

@@ -34,13 +34,13 @@ def closed_to_strangers(project: Project) -> str:
         return ""
     try:
         with urllib.request.urlopen(f"{endpoint}/api/models/{base.id}", timeout=_SECONDS) as reply:
-            said = json.loads(reply.read(_BYTES))
+            answer = json.loads(reply.read(_BYTES))
     except urllib.error.HTTPError as refusal:
         closed = refusal.code in (401, 403, 404)
         return f"the Hub shows {base.id} to nobody without login: private, or there is none" if closed else ""
     except (OSError, ValueError, RecursionError):
         return ""
-    gated = isinstance(said, dict) and said.get("gated")
+    gated = isinstance(answer, dict) and answer.get("gated")
     return f"{base.id} is gated" if gated else ""
 
 

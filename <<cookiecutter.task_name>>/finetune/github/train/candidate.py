@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.config.strict_yaml import MAX_BYTES as MAX_CONFIG_BYTES
 from finetune.data.raw_files import LFS
-from finetune.errors import FinetuneError, Problems
-from finetune.github.train.checkout import shown
+from finetune.errors import FinetuneError, Problems, printable
 from finetune.provenance import staged
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ _MODES = {
 
 
 @dataclass(frozen=True)
-class Entry:
+class TreeEntry:
     """One line of a recursive git tree."""
 
     path: str
@@ -54,7 +53,7 @@ class Entry:
     """Bytes of a blob; 0 for everything else."""
 
 
-def read_tree(github: GitHub, sha: str) -> list[Entry]:
+def read_tree(github: GitHub, sha: str) -> list[TreeEntry]:
     """All entries of the commit's tree. FinetuneError: E618 when GitHub cuts the list, E615 for nonsense."""
     answer = github.get(f"/repos/{{repo}}/git/trees/{sha}", recursive=1)
     if not isinstance(answer, dict) or not isinstance(answer.get("tree"), list):
@@ -67,17 +66,17 @@ def read_tree(github: GitHub, sha: str) -> list[Entry]:
     return [_entry(row) for row in answer["tree"]]
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any) -> TreeEntry:
     fields = {"path": str, "mode": str, "type": str, "sha": str}
     if not isinstance(row, dict) or not all(isinstance(row.get(name), kind) for name, kind in fields.items()):
         raise FinetuneError("an entry of the commit's tree is malformed", "run the job again", "E615")
     size = row.get("size", 0)
     if type(size) is not int or size < 0 or not _SHA.fullmatch(row["sha"]):
         raise FinetuneError("an entry of the commit's tree is malformed", "run the job again", "E615")
-    return Entry(row["path"], row["mode"], row["type"], row["sha"], size)
+    return TreeEntry(row["path"], row["mode"], row["type"], row["sha"], size)
 
 
-def fetch_blobs(github: GitHub, sha: str, target: Path, tree: list[Entry] | None = None) -> list[str]:
+def fetch_blobs(github: GitHub, sha: str, target: Path, tree: list[TreeEntry] | None = None) -> list[str]:
     """Download the commit's data and configurations; they become all that lies at `target`. Returns their paths.
 
     Raises BadInput with every refused entry (E616 kind, E617 name or place, E618 size or number, E619 LFS pointer, E620
@@ -100,9 +99,9 @@ def fetch_blobs(github: GitHub, sha: str, target: Path, tree: list[Entry] | None
     return [entry.path for entry in wanted]
 
 
-def select(tree: Iterable[Entry], problems: Problems) -> list[Entry]:
+def select(tree: Iterable[TreeEntry], problems: Problems) -> list[TreeEntry]:
     """The entries to take, sorted by path; every one that lies in the way is a problem."""
-    wanted: dict[str, Entry] = {}
+    wanted: dict[str, TreeEntry] = {}
     for entry in sorted(tree, key=lambda entry: entry.path):
         if entry.path in ("data", RAW, CONFIGS):
             if entry.type != "tree":
@@ -110,30 +109,30 @@ def select(tree: Iterable[Entry], problems: Problems) -> list[Entry]:
         elif entry.type != "tree" and (_is_data(entry, problems) or _is_config(entry, problems)):
             twin = wanted.setdefault(entry.path.casefold(), entry)
             if twin is not entry:
-                message = f"stands there twice, or differs from {shown(twin.path)} only by case"
-                problems.add(shown(entry.path), "E147", message, "rename one of them")
+                message = f"stands there twice, or differs from {printable(twin.path)} only by case"
+                problems.add(printable(entry.path), "E147", message, "rename one of them")
     _check_sizes(list(wanted.values()), problems)
     return list(wanted.values())
 
 
-def _is_data(entry: Entry, problems: Problems) -> bool:
+def _is_data(entry: TreeEntry, problems: Problems) -> bool:
     """Whether it is a data file; whatever else lies in data/raw is refused, except notes and dot files."""
     if not entry.path.startswith(f"{RAW}/"):
         return False
     name = entry.path.removeprefix(f"{RAW}/")
     if "/" in name:
         fix = "move it into data/raw itself, or out of it"
-        problems.add(shown(entry.path), "E143", "lies in a folder below data/raw, which is not read", fix)
+        problems.add(printable(entry.path), "E143", "lies in a folder below data/raw, which is not read", fix)
     elif not _is_regular(entry):
         _refuse_kind(entry, problems)
     elif name.endswith(".jsonl"):
         return _is_safe(entry, name, problems)
     elif not name.startswith(".") and not name.endswith(".md"):
-        problems.add(shown(entry.path), "E146", "not a .jsonl file", "convert it to .jsonl, or remove it")
+        problems.add(printable(entry.path), "E146", "not a .jsonl file", "convert it to .jsonl, or remove it")
     return False
 
 
-def _is_config(entry: Entry, problems: Problems) -> bool:
+def _is_config(entry: TreeEntry, problems: Problems) -> bool:
     """Whether it is a configuration to take; main's own stays for what is not."""
     name = entry.path.removeprefix(f"{CONFIGS}/")
     if name == entry.path or "/" in name or not name.endswith(".yaml") or entry.path == POLICY:
@@ -144,30 +143,30 @@ def _is_config(entry: Entry, problems: Problems) -> bool:
     return _is_safe(entry, name, problems)
 
 
-def _is_regular(entry: Entry) -> bool:
+def _is_regular(entry: TreeEntry) -> bool:
     return entry.mode == "100644" and entry.type == "blob"
 
 
-def _refuse_kind(entry: Entry, problems: Problems) -> None:
-    message = f"{_MODES.get(entry.mode, 'no regular file')} (git mode {shown(entry.mode)})"
-    problems.add(shown(entry.path), "E616", message, "commit a plain file, mode 100644")
+def _refuse_kind(entry: TreeEntry, problems: Problems) -> None:
+    message = f"{_MODES.get(entry.mode, 'no regular file')} (git mode {printable(entry.mode)})"
+    problems.add(printable(entry.path), "E616", message, "commit a plain file, mode 100644")
 
 
-def _is_safe(entry: Entry, name: str, problems: Problems) -> bool:
+def _is_safe(entry: TreeEntry, name: str, problems: Problems) -> bool:
     if _NAME.fullmatch(name):
         return True
     fix = "use at most 100 letters, digits, - _ and ., the first one a letter or digit"
-    problems.add(shown(entry.path), "E617", "unsafe file name", fix)
+    problems.add(printable(entry.path), "E617", "unsafe file name", fix)
     return False
 
 
-def _check_sizes(entries: list[Entry], problems: Problems) -> None:
+def _check_sizes(entries: list[TreeEntry], problems: Problems) -> None:
     """Before a byte is downloaded: the tree knows every size."""
     for entry in entries:
         limit = MAX_DATA_BYTES if entry.path.startswith(RAW) else MAX_CONFIG_BYTES
         if entry.size > limit:
             message = f"{entry.size:,} bytes, the limit is {limit:,}"
-            problems.add(shown(entry.path), "E618", message, "split it into several files")
+            problems.add(printable(entry.path), "E618", message, "split it into several files")
     total = sum(entry.size for entry in entries)
     if len(entries) > MAX_FILES:
         problems.add(RAW, "E618", f"{len(entries)} files, the limit is {MAX_FILES}", "join them")
@@ -176,7 +175,7 @@ def _check_sizes(entries: list[Entry], problems: Problems) -> None:
         problems.add(RAW, "E618", message, "push the data to a branch of this repository")
 
 
-def _download(github: GitHub, entry: Entry) -> bytes | None:
+def _download(github: GitHub, entry: TreeEntry) -> bytes | None:
     """The blob's bytes; None when they are not what the tree entry promised."""
     answer = github.get(f"/repos/{{repo}}/git/blobs/{entry.sha}")
     if not isinstance(answer, dict) or answer.get("encoding") != "base64" or not isinstance(answer.get("content"), str):

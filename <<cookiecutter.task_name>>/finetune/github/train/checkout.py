@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.data.tokens.committed_tokenizer import FILES as TOKENIZER_FILES
-from finetune.errors import FinetuneError, Problems
+from finetune.errors import FinetuneError, Problems, printable
+from finetune.git import git
 from finetune.inventory import PACKAGES, RAW, READ_BY_STEPS, TASK, is_step_code
 from finetune.machinery import SEAL
 from finetune.provenance import MANIFEST
@@ -22,7 +21,6 @@ MAX_FILE_BYTES = 100 * 1024 * 1024
 MAX_TOTAL_BYTES = 2 * 1024**3
 _FOLDERS = tuple(name.rstrip("/") for name in (RAW, "configs/", "finetune/", "scripts/"))
 _FILES = (TASK, PACKAGES, *READ_BY_STEPS, SEAL)
-_SHOWN = 120
 _NO_CHECKOUT, _CHECK_OUT = "no git checkout where one is expected", "check the commit out with actions/checkout"
 _NO_FILE = {"120000": "a symbolic link", "160000": "a submodule"}
 
@@ -46,13 +44,13 @@ def head(root: Path) -> str:
 
 def tracked(root: Path) -> dict[str, Tracked]:
     """Every file git tracks at `root`, by posix path."""
-    found = {}
+    files = {}
     for line in _git(root, "ls-files", "--stage", "-z").split(b"\0"):
         if line:
             facts, _, path = line.partition(b"\t")
             mode, sha, _ = facts.decode("ascii").split()
-            found[os.fsdecode(path)] = Tracked(mode, sha)
-    return found
+            files[os.fsdecode(path)] = Tracked(mode, sha)
+    return files
 
 
 def input_files(root: Path, files: dict[str, Tracked]) -> list[str]:
@@ -62,21 +60,21 @@ def input_files(root: Path, files: dict[str, Tracked]) -> list[str]:
     everything over the limits (E618).
     """
     problems = Problems()
-    found, total = [], 0
+    paths, total = [], 0
     for path, file in sorted(files.items()):
         if file.mode in _NO_FILE and _is_in_the_way(path):
             message = f"{_NO_FILE[file.mode]} (git mode {file.mode})"
-            problems.add(shown(path), "E616", message, "commit the file itself")
+            problems.add(printable(path), "E616", message, "commit the file itself")
         elif is_input(path) and (size := _checked_size(root, path, problems)) is not None:
-            found.append(path)
+            paths.append(path)
             total += size
-    if len(found) > MAX_FILES:
-        problems.add(".", "E618", f"{len(found):,} files, the limit is {MAX_FILES:,}", "join data files")
+    if len(paths) > MAX_FILES:
+        problems.add(".", "E618", f"{len(paths):,} files, the limit is {MAX_FILES:,}", "join data files")
     if total > MAX_TOTAL_BYTES:
         message = f"{total:,} bytes in all, the limit is {MAX_TOTAL_BYTES:,}"
         problems.add(".", "E618", message, "keep only what the task needs")
     problems.raise_if_errors()
-    return found
+    return paths
 
 
 def is_input(path: str) -> bool:
@@ -101,22 +99,16 @@ def _is_in_the_way(path: str) -> bool:
     return within or path in (*_FILES, "data")
 
 
-def shown(name: str) -> str:
-    """A file name for a message: ASCII, escaped, shortened."""
-    text = json.dumps(name)[1:-1]
-    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
-
-
 def _checked_size(root: Path, path: str, problems: Problems) -> int | None:
     """Bytes of a file that may be taken; None after saying why it may not."""
     size = None
     if not is_safe_path(path):
         fix = 'use printable names of at most 200 characters without \\ " < > | * ? :'
-        problems.add(shown(path), "E617", "unsafe file name", fix)
+        problems.add(printable(path), "E617", "unsafe file name", fix)
     elif (size := regular_size(root, path)) is None:
-        problems.add(shown(path), "E621", "tracked by git, but no regular file here", "check the commit out again")
+        problems.add(printable(path), "E621", "tracked by git, but no regular file here", "check the commit out again")
     elif size > MAX_FILE_BYTES:
-        problems.add(shown(path), "E618", f"{size:,} bytes, the limit is {MAX_FILE_BYTES:,}", "split or remove it")
+        problems.add(printable(path), "E618", f"{size:,} bytes, the limit is {MAX_FILE_BYTES:,}", "split or remove it")
     return size
 
 
@@ -136,17 +128,7 @@ def regular_size(root: Path, path: str) -> int | None:
 
 
 def _git(root: Path, *arguments: str) -> bytes:
-    # GIT_DIR and the like of a surrounding git command would point elsewhere.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(root), "-c", "core.fsmonitor=false", *arguments],
-            capture_output=True,
-            timeout=120,
-            env=environment,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise FinetuneError(f"git did not run ({type(error).__name__})", "install git", "E614") from None
+    done = git(root, *arguments)
     if done.returncode:
         raise FinetuneError(_NO_CHECKOUT, _CHECK_OUT, "E622")
     return done.stdout

@@ -43,10 +43,10 @@ def find_evaluated(github: GitHub, fingerprint: str) -> Evaluated | None:
     """
     name = artifact_name(fingerprint)
     rows = github.pages("/repos/{repo}/actions/artifacts", key="artifacts", name=name)
-    found = [row for row in rows if _is_candidate(row, name)]
-    found.sort(key=lambda row: (not row["expired"], str(row.get("created_at")), row["id"]), reverse=True)
+    candidates = [row for row in rows if _is_candidate(row, name)]
+    candidates.sort(key=lambda row: (not row["expired"], str(row.get("created_at")), row["id"]), reverse=True)
     branch = default_branch()
-    for row in found:
+    for row in candidates:
         run_id = row["workflow_run"]["id"]
         if _is_reviewed(github, _get(github, f"/repos/{{repo}}/actions/runs/{run_id}"), branch):
             return Evaluated(run_id, row["id"], str(row.get("created_at")), row["expired"])
@@ -55,15 +55,15 @@ def find_evaluated(github: GitHub, fingerprint: str) -> Evaluated | None:
 
 def known_run(github: GitHub, fingerprint: str) -> int:
     """Id of the run that evaluated this fingerprint and whose adapter is still there; 0 for none, and says why."""
-    found = find_evaluated(github, fingerprint)
-    if found is None:
+    evaluated = find_evaluated(github, fingerprint)
+    if evaluated is None:
         say("no run has evaluated this input yet")
         return 0
-    if found.expired:
-        say(f"W610 {run_url(found.run_id)} evaluated this input, but its adapter has expired: training again")
+    if evaluated.expired:
+        say(f"W610 {run_url(evaluated.run_id)} evaluated this input, but its adapter has expired: training again")
         return 0
-    say(f"{run_url(found.run_id)} has evaluated this input: it is not trained again")
-    return found.run_id
+    say(f"{run_url(evaluated.run_id)} has evaluated this input: it is not trained again")
+    return evaluated.run_id
 
 
 def _is_candidate(row: Any, name: str) -> bool:

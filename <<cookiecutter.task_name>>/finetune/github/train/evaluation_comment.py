@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
+from finetune.evaluation.gate import reaches
 from finetune.evaluation.markdown import number
 from finetune.github.client import actions
 from finetune.github.client.comments import upsert
 from finetune.github.client.statuses import set_status
 from finetune.github.train import evaluation_sections as sections
-from finetune.github.train.adapter_folder import PREDICTIONS, REPORT, read_adapter
+from finetune.github.train.adapter_folder import PREDICTIONS, REPORT, RunFacts, read_adapter
 from finetune.github.train.adapters import adapter_at
+from finetune.github.train.frozen import FrozenInput, read_input
 from finetune.github.train.gate import Verdict, judge
 
 if TYPE_CHECKING:
@@ -62,90 +64,87 @@ def report(project: Project, sha: str, pr: str, fingerprint: str, digest: str, r
     """
     from finetune.github.client.api import GitHub
 
-    asked = _Arguments(
+    arguments = _Arguments(
         actions.sha40(sha),
-        actions.number(pr),
+        actions.parse_number(pr),
         actions.hex64(fingerprint),
         actions.hex64(digest),
-        actions.number(reuse) or 0,
+        actions.parse_number(reuse) or 0,
         result,
     )
     github = GitHub.from_environment()
-    outcome = _outcome(project, asked)
+    outcome = _outcome(project, arguments)
     # Asked last, so that the answer is as fresh as can be: a push during the judging counts too.
-    head = _head(github, asked.number)
-    if head is not None and head != asked.sha:
-        told = sections.superseded(project, asked.sha, head, actions.run_url())
-        outcome = Outcome("error", f"superseded by {head[:12]}, not judged", told, OK)
-    _publish(github, asked, outcome)
+    head = _head(github, arguments.number)
+    if head is not None and head != arguments.sha:
+        content = sections.superseded(project, arguments.sha, head, actions.run_url())
+        outcome = Outcome("error", f"superseded by {head[:12]}, not judged", content, OK)
+    _publish(github, arguments, outcome)
     return outcome.exit_code
 
 
-def _outcome(project: Project, asked: _Arguments) -> Outcome:
+def _outcome(project: Project, arguments: _Arguments) -> Outcome:
     """What build/input and build/adapter say, whatever their state."""
-    from finetune.github.train.frozen import read_input
-
     try:
-        frozen = read_input(project.paths.root / "build" / "input", asked.digest)
-        _require_same(frozen, asked)
+        frozen = read_input(project.paths.root / "build" / "input", arguments.digest)
+        _require_same(frozen, arguments)
     except FinetuneError as failure:
         return _unusable(project, failure, [])
-    policy = sections.policy(frozen["policy_changes"])
-    if not asked.reuse and asked.result != "success":
-        told = sections.not_trained(project, asked.result, actions.run_url())
-        word = asked.result if asked.result in sections.RESULTS else "without a result"
-        return Outcome("error", f"training: {word}; nothing was measured", told, OK, policy)
+    policy = sections.policy(frozen.policy_changes)
+    if not arguments.reuse and arguments.result != "success":
+        content = sections.not_trained(project, arguments.result, actions.run_url())
+        word = arguments.result if arguments.result in sections.RESULTS else "without a result"
+        return Outcome("error", f"training: {word}; nothing was measured", content, OK, policy)
     folder = adapter_at(project)
     try:
-        run = read_adapter(folder, asked.fingerprint)
-        _require_run(run, asked)
+        run = read_adapter(folder, arguments.fingerprint)
+        _require_run(run, arguments)
     except FinetuneError as failure:
         return _unusable(project, failure, policy)
     verdict = judge(
         project,
         folder / REPORT,
-        test_rows=frozen["test"]["rows"],
-        test_sha256=frozen["test"]["sha256"],
+        test_rows=frozen.test.rows,
+        test_sha256=frozen.test.sha256,
         predictions=folder / PREDICTIONS,
     )
-    told = sections.measured(project, verdict, _origin(asked, frozen, run))
+    content = sections.measured(project, verdict, _origin(arguments, frozen, run))
     state, code = ("success", OK) if verdict.passed else ("failure", GATE_FAILED)
-    return Outcome(state, _description(project, verdict), told, code, policy)
+    return Outcome(state, _description(project, verdict), content, code, policy)
 
 
-def _require_same(frozen: dict[str, Any], asked: _Arguments) -> None:
-    told = (frozen["sha"], frozen["pr"], frozen["fingerprint"])
-    if told != (asked.sha, asked.number, asked.fingerprint):
+def _require_same(frozen: FrozenInput, arguments: _Arguments) -> None:
+    if (frozen.sha, frozen.pr, frozen.fingerprint) != (arguments.sha, arguments.number, arguments.fingerprint):
         raise FinetuneError("the frozen input is of another commit, pull request or fingerprint", code="E636")
 
 
-def _require_run(run: dict[str, Any], asked: _Arguments) -> None:
+def _require_run(run: RunFacts, arguments: _Arguments) -> None:
     """The adapter is of the run that was named; of this run, it was made of this very input."""
-    if run["run_id"] != (asked.reuse or actions.run_id()):
+    if run.run_id != (arguments.reuse or actions.run_id()):
         raise FinetuneError("the adapter artifact is of another run", code="E636")
-    if not asked.reuse and run["digest"] != asked.digest:
+    if not arguments.reuse and run.digest != arguments.digest:
         raise FinetuneError("the adapter artifact is of another input", code="E636")
 
 
 def _unusable(project: Project, failure: FinetuneError, policy: list[str]) -> Outcome:
     say(str(failure))
     reason = " ".join(str(failure).split())[:1000]
-    told = sections.unusable(project, reason, actions.run_url())
-    return Outcome("error", "not judged: the training's files cannot be used", told, IO_FAULT, policy)
+    content = sections.unusable(project, reason, actions.run_url())
+    return Outcome("error", "not judged: the training's files cannot be used", content, IO_FAULT, policy)
 
 
-def _origin(asked: _Arguments, frozen: dict[str, Any], run: dict[str, Any]) -> str:
+def _origin(arguments: _Arguments, frozen: FrozenInput, run: RunFacts) -> str:
     """Which commit, which run, how many rows; and that nothing was trained anew where nothing was."""
-    rows = frozen["rows"]
-    counts = f"{rows['train']:,} training, {rows['valid']:,} validation and {rows['test']:,} test rows"
-    link = f"[run {run['run_id']}]({actions.run_url(run['run_id'])})"
-    if asked.reuse:
+    rows = frozen.rows
+    counts = f"{rows.train:,} training, {rows.valid:,} validation and {rows.test:,} test rows"
+    link = f"[run {run.run_id}]({actions.run_url(run.run_id)})"
+    if arguments.reuse:
         return (
-            f"♻️ Nothing was trained for {sections.commit(asked.sha)}: its data, configuration and code are those that "
-            f"{link} trained and evaluated for {sections.commit(run['sha'])}. {counts.capitalize()}."
+            f"♻️ Nothing was trained for {sections.commit(arguments.sha)}: its data, configuration and code are those "
+            f"that {link} trained and evaluated for {sections.commit(run.sha)}. {counts.capitalize()}."
         )
-    fork = ", the data of a fork with main's code" if frozen["source"] == "fork" else ""
-    return f"{sections.commit(asked.sha)} was trained in {link}{fork}: {counts}."
+    fork = ", the data of a fork with main's code" if frozen.source == "fork" else ""
+    return f"{sections.commit(arguments.sha)} was trained in {link}{fork}: {counts}."
 
 
 def _description(project: Project, verdict: Verdict) -> str:
@@ -153,7 +152,7 @@ def _description(project: Project, verdict: Verdict) -> str:
     if verdict.report is None:
         return f"not judged: {verdict.reasons[0]}"
     value, rows = verdict.report.primary.value, verdict.report.outputs.rows
-    more = "" if verdict.passed or value < threshold else "; another condition failed"
+    more = "" if verdict.passed or not reaches(value, threshold) else "; another condition failed"
     return f"{metric} {number(value)}, threshold {number(threshold)}, {rows} test rows{more}"
 
 
@@ -162,19 +161,19 @@ def _head(github: GitHub, pull: int | None) -> str | None:
     if pull is None:
         return None
     try:
-        told = github.get(f"/repos/{{repo}}/pulls/{pull}")
-        return actions.sha40(told["head"]["sha"])
+        answer = github.get(f"/repos/{{repo}}/pulls/{pull}")
+        return actions.sha40(answer["head"]["sha"])
     except (FinetuneError, KeyError, TypeError) as failure:
         # The status goes to the commit that was trained: it says nothing about any newer one.
         say(f"W630 the pull request's head could not be read: {failure}")
         return None
 
 
-def _publish(github: GitHub, asked: _Arguments, outcome: Outcome) -> None:
+def _publish(github: GitHub, arguments: _Arguments, outcome: Outcome) -> None:
     """The summary first, which nothing can keep from being written; the status last, since it may raise."""
     page, address = actions.run_url(), None
     actions.summary(outcome.body)
-    if asked.number is not None:
-        address = upsert(github, asked.number, MARKER, outcome.body, page)
-    set_status(github, asked.sha, outcome.state, outcome.description, address or page)
+    if arguments.number is not None:
+        address = upsert(github, arguments.number, MARKER, outcome.body, page)
+    set_status(github, arguments.sha, outcome.state, outcome.description, address or page)
     say(f"{outcome.state}: {outcome.description}")

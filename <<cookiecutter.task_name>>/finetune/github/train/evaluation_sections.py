@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import BAD_INPUT, INTERRUPTED, IO_FAULT, MODEL_FAULT
 from finetune.evaluation.markdown import number, render_markdown
+from finetune.github.train.frozen import PolicyChange
 from finetune.github.train.gate import Verdict
 from finetune.markdown import plain, split_sections, table
 
@@ -65,13 +65,11 @@ def superseded(project: Project, sha: str, head: str, run_url: str) -> list[str]
     ]
 
 
-def policy(changes: Sequence[dict[str, Any]]) -> list[str]:
+def policy(changes: Sequence[PolicyChange]) -> list[str]:
     """What this change does to the rules it is judged by; none where it leaves them alone."""
     if not changes:
         return []
-    items = [
-        f"- **{plain(change['path'])}** ({plain(change['kind'])}): {plain(change['detail'])}" for change in changes
-    ]
+    items = [f"- **{plain(change.path)}** ({plain(change.kind)}): {plain(change.detail)}" for change in changes]
     more = [f"- … and {len(items) - CHANGES} more"] if len(items) > CHANGES else []
     head = "### ⚠️ Policy change"
     text = "This change touches what it is judged by. Thresholds and renderer are main's; a code owner must agree to:"

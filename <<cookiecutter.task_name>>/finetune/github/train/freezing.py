@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from finetune import provenance
 from finetune.config.project import Project, load_project
@@ -27,7 +27,17 @@ from finetune.github.train.candidate import RAW, fetch_blobs, read_tree
 from finetune.github.train.checkout import head, input_files, tracked
 from finetune.github.train.evaluated_runs import known_run
 from finetune.github.train.fingerprint import training_fingerprint
-from finetune.github.train.frozen import FILES, INPUT, VERSION, read_input
+from finetune.github.train.frozen import (
+    FILES,
+    INPUT,
+    FrozenFile,
+    FrozenInput,
+    PolicyChange,
+    Rows,
+    Source,
+    SplitFacts,
+    read_input,
+)
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
@@ -44,25 +54,25 @@ def freeze(project: Project, sha: str, pr: str, source: str, gated: str = "") ->
     """
     from finetune.github.client.api import GitHub
 
-    sha, number = actions.sha40(sha), actions.number(pr)
+    sha, number = actions.sha40(sha), actions.parse_number(pr)
     if source not in ("repository", "fork"):
         raise FinetuneError("SOURCE is neither repository nor fork", "it is an output of the resolve step", "E629")
     github = GitHub.from_environment()
     try:
-        manifest = _write(project, github, sha, number, source)
-        reuse = known_run(github, manifest["fingerprint"])
+        frozen = _write(project, github, sha, number, cast(Source, source))
+        reuse = known_run(github, frozen.fingerprint)
         if not reuse:
             check_way(load_project(_folder(project) / FILES), gated)
     except FinetuneError:
         _say_refused(github, sha)
         raise
-    for change in manifest["policy_changes"]:
-        say(f"W620 policy change: {change['path']}: {change['detail']}")
-    actions.set_output("fingerprint", manifest["fingerprint"])
+    for change in frozen.policy_changes:
+        say(f"W620 policy change: {change.path}: {change.detail}")
+    actions.set_output("fingerprint", frozen.fingerprint)
     actions.set_output("digest", provenance.sha256(_folder(project) / INPUT))
     actions.set_output("reuse", reuse)
-    told = f"evaluated before, in run {reuse}" if reuse else "waiting for the training runner"
-    set_status(github, sha, "pending", told, actions.run_url(reuse or None))
+    description = f"evaluated before, in run {reuse}" if reuse else "waiting for the training runner"
+    set_status(github, sha, "pending", description, actions.run_url(reuse or None))
     return OK
 
 
@@ -76,13 +86,13 @@ def thaw(project: Project, digest: str, to: Path) -> int:
     taken = (_folder(project), build / "candidate", build / "adapter")
     if target.parent != build or target in taken or build.resolve() != build:
         raise FinetuneError(f"{to} is no folder of its own in build/", "use --to build/work", "E628")
-    manifest = read_input(_folder(project), digest)
+    frozen = read_input(_folder(project), digest)
     with provenance.staged(target) as folder:
-        _copy(_folder(project) / FILES, manifest["files"], folder)
-        for name, facts in manifest["files"].items():
-            if provenance.sha256(folder / name) != facts["sha256"]:
+        _copy(_folder(project) / FILES, frozen.files, folder)
+        for name, facts in frozen.files.items():
+            if provenance.sha256(folder / name) != facts.sha256:
                 raise FinetuneError("a file changed while it was unpacked", "run the job again", "E627")
-    say(f"{len(manifest['files'])} files of commit {manifest['sha'][:12]}, as they were frozen")
+    say(f"{len(frozen.files)} files of commit {frozen.sha[:12]}, as they were frozen")
     return OK
 
 
@@ -90,39 +100,39 @@ def _folder(project: Project) -> Path:
     return project.paths.root / "build" / "input"
 
 
-def _write(project: Project, github: GitHub, sha: str, number: int | None, source: str) -> dict[str, Any]:
+def _write(project: Project, github: GitHub, sha: str, number: int | None, source: Source) -> FrozenInput:
     """Make build/input, manifest last, and return the manifest."""
     with provenance.staged(_folder(project)) as folder:
         files = folder / FILES
         changes = _gather(project, github, sha, source, files)
         (files / RAW).mkdir(parents=True, exist_ok=True)  # where there is no data, the conversion says so
-        frozen = load_project(files)
-        facts, rows = _check(project, frozen, source)
+        theirs = load_project(files)
+        facts, rows = _check(project, theirs, source)
         listed = {
-            path.relative_to(files).as_posix(): {"sha256": provenance.sha256(path), "bytes": path.stat().st_size}
+            path.relative_to(files).as_posix(): FrozenFile.of(path)
             for path in sorted(files.rglob("*"))
             if path.is_file()
         }
-        changes += policy.config_changes(project, frozen) + policy.split_changes(project, frozen)
-        manifest = {
-            "version": VERSION,
-            "sha": sha,
-            "pr": number,
-            "source": source,
-            "main_sha": head(project.paths.root),
-            "repository": actions.repository(),
-            "files": listed,
-            "fingerprint": training_fingerprint(frozen),
-            "test": {"sha256": facts["test_sha256"], "rows": facts["rows"]["test"]},
-            "rows": {split: facts["rows"][split] for split in ("train", "valid", "test")},
-            "policy_changes": changes,
-        }
-        provenance.write_json(folder / INPUT, manifest)
+        changes += policy.config_changes(project, theirs) + policy.split_changes(project, theirs)
+        frozen = FrozenInput(
+            version=1,
+            sha=sha,
+            pr=number,
+            source=source,
+            main_sha=head(project.paths.root),
+            repository=actions.repository(),
+            files=listed,
+            fingerprint=training_fingerprint(theirs),
+            test=SplitFacts(sha256=facts["test_sha256"], rows=facts["rows"]["test"]),
+            rows=Rows(**{split: facts["rows"][split] for split in ("train", "valid", "test")}),
+            policy_changes=tuple(changes),
+        )
+        provenance.write_json(folder / INPUT, frozen.model_dump(mode="json"))
     say(f"froze {len(listed)} files, {rows} training rows")
-    return manifest
+    return frozen
 
 
-def _gather(project: Project, github: GitHub, sha: str, source: str, files: Path) -> list[policy.Change]:
+def _gather(project: Project, github: GitHub, sha: str, source: str, files: Path) -> list[PolicyChange]:
     """Copy the input to `files`; returns what differs from main outside of data and configuration values."""
     root = project.paths.root
     candidate, own = root / "build" / "candidate", tracked(root)
@@ -160,7 +170,7 @@ def _check(project: Project, frozen: Project, source: str) -> tuple[dict[str, An
     assert manifest is not None
     check_budget(project, frozen, rows, problems)
     problems.raise_if_errors()
-    return manifest["facts"], rows
+    return manifest.facts, rows
 
 
 def _copy(root: Path, names: Iterable[str], target: Path) -> None:

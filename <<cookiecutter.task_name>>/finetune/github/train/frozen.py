@@ -9,20 +9,20 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, Field, StringConstraints
 
 from finetune.config.base import Section
-from finetune.errors import FinetuneError, Problems
+from finetune.errors import FinetuneError, Problems, printable
 from finetune.github.client.actions import hex64
-from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, regular_size, shown
+from finetune.github.train.checkout import MAX_FILE_BYTES, MAX_FILES, regular_size
+from finetune.provenance import FileFacts, Hex64
 from finetune.sealed import deviations, is_safe_path
 
 INPUT, FILES = "input.json", "files"
-VERSION = 1
 _MAX_MANIFEST_BYTES = 8_000_000
-_AGAIN = "run the workflow again from its first job"
+_RERUN = "run the workflow again from its first job"
 
 
 def _path(text: str) -> str:
@@ -31,13 +31,12 @@ def _path(text: str) -> str:
     return text
 
 
-Hex64 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Commit = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
+Source = Literal["repository", "fork"]
 Count = Annotated[int, Field(ge=0)]
 
 
-class FileFacts(Section):
-    sha256: Hex64
+class FrozenFile(FileFacts):
     bytes: Annotated[int, Field(ge=0, le=MAX_FILE_BYTES)]
 
 
@@ -59,6 +58,7 @@ class PolicyChange(Section):
 
     path: str
     kind: str
+    """One of benchmark, task, training, code, packages, test-rows, not-taken."""
     detail: str
 
 
@@ -69,18 +69,18 @@ class FrozenInput(Section):
     sha: Commit
     """The commit whose input this is."""
     pr: int | None
-    source: Literal["repository", "fork"]
+    source: Source
     main_sha: Commit
     """The commit whose code froze it."""
     repository: str
-    files: Annotated[dict[Annotated[str, AfterValidator(_path)], FileFacts], Field(max_length=MAX_FILES)]
+    files: Annotated[dict[Annotated[str, AfterValidator(_path)], FrozenFile], Field(max_length=MAX_FILES)]
     fingerprint: Hex64
     test: SplitFacts
     rows: Rows
     policy_changes: tuple[PolicyChange, ...]
 
 
-def read_input(folder: Path, digest: str) -> dict[str, Any]:
+def read_input(folder: Path, digest: str) -> FrozenInput:
     """The content of `folder`/input.json, once every byte of the folder is what was frozen.
 
     `digest` is the sha256 of input.json. Raises FinetuneError (E603 no digest, E626 other or malformed manifest),
@@ -89,26 +89,25 @@ def read_input(folder: Path, digest: str) -> dict[str, Any]:
     hex64(digest)
     size = regular_size(folder, INPUT)
     if size is None or size > _MAX_MANIFEST_BYTES:
-        raise FinetuneError(f"{folder.name}/{INPUT} is missing, or no manifest", _AGAIN, "E626")
+        raise FinetuneError(f"{folder.name}/{INPUT} is missing, or no manifest", _RERUN, "E626")
     content = (folder / INPUT).read_bytes()
     if hashlib.sha256(content).hexdigest() != digest:
-        raise FinetuneError(f"{folder.name}/{INPUT} is not the one that was frozen", _AGAIN, "E626")
+        raise FinetuneError(f"{folder.name}/{INPUT} is not the one that was frozen", _RERUN, "E626")
     try:
-        manifest = json.loads(content)
-        FrozenInput.model_validate(manifest)
-    except (ValueError, ValidationError, RecursionError):
-        raise FinetuneError(f"{folder.name}/{INPUT} is malformed", _AGAIN, "E626") from None
+        frozen = FrozenInput.model_validate(json.loads(content))
+    except (ValueError, RecursionError):
+        raise FinetuneError(f"{folder.name}/{INPUT} is malformed", _RERUN, "E626") from None
     problems = Problems()
-    _compare(folder, manifest["files"], problems)
+    _compare(folder, frozen.files, problems)
     problems.raise_if_errors()
-    return manifest
+    return frozen
 
 
-def _compare(folder: Path, files: dict[str, Any], problems: Problems) -> None:
+def _compare(folder: Path, files: dict[str, FrozenFile], problems: Problems) -> None:
     """Report what lies in `folder` and should not, and what should and does not."""
     listed = {f"{FILES}/{name}": facts for name, facts in files.items()}
-    for found in deviations(folder, listed, beside=[INPUT], most=4 * MAX_FILES):
-        said = {
+    for deviation in deviations(folder, listed, beside=[INPUT], most=4 * MAX_FILES):
+        phrases = {
             "unsafe": "unsafe name",
             "unlisted": f"not in {INPUT}",
             "irregular": "no regular file",
@@ -116,5 +115,6 @@ def _compare(folder: Path, files: dict[str, Any], problems: Problems) -> None:
             "changed": "other bytes than were frozen",
             "flood": "far more files than were frozen",
         }
-        message = f"{found.bytes:,} bytes instead of {listed[found.name]['bytes']:,}" if found.kind == "size" else ""
-        problems.add(shown(found.name), "E627", message or said[found.kind], _AGAIN)
+        name, kind = deviation.name, deviation.kind
+        message = f"{deviation.bytes:,} bytes instead of {listed[name].bytes:,}" if kind == "size" else phrases[kind]
+        problems.add(printable(name), "E627", message, _RERUN)

@@ -63,20 +63,20 @@ def judge(project: Project, report: bytes | Path, *, test_rows: int, test_sha256
 
 def _inconsistencies(project: Project, report: Report, test_rows: int, test_sha256: str) -> list[str]:
     """Why the numbers are not those of this task on this test set, or contradict each other."""
-    found = []
+    faults = []
     task, primary, metric = report.task, report.primary, project.task.metrics.primary
     if task.type != project.task.task_type:
-        found.append(f"task.type is {task.type}, not {project.task.task_type}")
+        faults.append(f"task.type is {task.type}, not {project.task.task_type}")
     if task.smoke:
-        found.append("task.smoke: a smoke run is no evaluation")
+        faults.append("task.smoke: a smoke run is no evaluation")
     if primary.metric != metric:
-        found.append(f"primary.metric is {ascii(primary.metric)[:60]}, not {metric}")
+        faults.append(f"primary.metric is {ascii(primary.metric)[:60]}, not {metric}")
     for name in (metric, *sorted(project.benchmark.thresholds)):
         if name not in report.metrics:
-            found.append(f"metrics.{name} is missing")
-    told = report.metrics.get(primary.metric)
-    if told is not None and abs(told - primary.value) > _ROUNDING:
-        found.append(f"primary.value is {primary.value:g}, metrics say {told:g}")
+            faults.append(f"metrics.{name} is missing")
+    listed = report.metrics.get(primary.metric)
+    if listed is not None and abs(listed - primary.value) > _ROUNDING:
+        faults.append(f"primary.value is {primary.value:g}, metrics say {listed:g}")
     for place, rows in (
         ("outputs.rows", report.outputs.rows),
         ("data.rows", report.data.rows),
@@ -84,10 +84,10 @@ def _inconsistencies(project: Project, report: Report, test_rows: int, test_sha2
         ("speed.rows", report.speed.rows),
     ):
         if rows != test_rows:
-            found.append(f"{place} is {rows}, the test set has {test_rows} rows")
+            faults.append(f"{place} is {rows}, the test set has {test_rows} rows")
     if report.data.test_sha256 != test_sha256:
-        found.append("data.test_sha256 names another test set")
-    return found
+        faults.append("data.test_sha256 names another test set")
+    return faults
 
 
 def _gate(project: Project, report: Report) -> tuple[list[GateRow], str]:
@@ -127,12 +127,6 @@ def _judged(project: Project, report: Report, rows: list[GateRow], passed: bool)
             "passed": floor.passed,
         }
     )
-    told = EvaluationReport.model_validate(report.model_dump(exclude_unset=True))
-    judged = told.model_copy(
-        update={
-            "verdict": PASSED if passed else LIMITED if report.limited else FAILED,
-            "primary": primary,
-            "gates": rows,
-        }
-    )
+    verdict = PASSED if passed else LIMITED if report.limited else FAILED
+    judged = EvaluationReport(**{**dict(report), "verdict": verdict, "primary": primary, "gates": rows})
     return judged.model_copy(update={"advice": advise(project, judged)})

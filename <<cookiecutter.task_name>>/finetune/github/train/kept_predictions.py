@@ -21,8 +21,7 @@ def check_predictions(folder: Path, *, rows: int, test_sha256: str, adapter: str
     """
     file, manifest = f"predictions/{NAME}.jsonl", f"predictions/{NAME}.manifest.json"
     try:
-        told = read_json(folder / f"{NAME}.manifest.json", _MANIFEST_BYTES)
-        inputs, recorded = _parts(told)
+        inputs, recorded = _parts(read_json(folder / f"{NAME}.manifest.json", _MANIFEST_BYTES))
     except Unreadable as refusal:
         return [f"{manifest}: {refusal}"]
     try:
@@ -42,17 +41,17 @@ def check_predictions(folder: Path, *, rows: int, test_sha256: str, adapter: str
     return [*reasons, *(f"{file}: {fault}" for fault in _rows(content, rows))]
 
 
-def _parts(told: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+def _parts(manifest: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """(inputs, what is recorded of adapter.jsonl)."""
-    if not isinstance(told, dict) or not isinstance(told.get("inputs"), dict):
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("inputs"), dict):
         raise Unreadable("inputs are missing")
-    outputs = told.get("outputs")
+    outputs = manifest.get("outputs")
     if not isinstance(outputs, dict) or set(outputs) != {f"{NAME}.jsonl"}:
         raise Unreadable(f"outputs are not {NAME}.jsonl alone")
     recorded = outputs[f"{NAME}.jsonl"]
     if not isinstance(recorded, dict):
         raise Unreadable(f"outputs.{NAME}.jsonl is malformed")
-    return told["inputs"], recorded
+    return manifest["inputs"], recorded
 
 
 def _rows(content: bytes, rows: int) -> list[str]:

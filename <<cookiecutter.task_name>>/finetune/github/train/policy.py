@@ -13,9 +13,10 @@ from finetune.data.chat_format import completion_text
 from finetune.data.raw_files import list_raw_files
 from finetune.data.records import RecordReader
 from finetune.data.splits import assign, split_key
-from finetune.errors import Problems
-from finetune.github.train.candidate import Entry
-from finetune.github.train.checkout import Tracked, shown
+from finetune.errors import Problems, printable
+from finetune.github.train.candidate import TreeEntry
+from finetune.github.train.checkout import Tracked
+from finetune.github.train.frozen import PolicyChange
 from finetune.inventory import (
     BENCHMARK,
     FORK_FIXED,
@@ -26,9 +27,6 @@ from finetune.inventory import (
     kind_of,
     policy_sections,
 )
-
-Change = dict[str, str]
-"""{"path", "kind", "detail"}; kind is one of benchmark, task, training, code, packages, test-rows, not-taken."""
 
 _JUDGED = (TASK, BENCHMARK, PACKAGES)
 _LISTED = 20
@@ -56,42 +54,42 @@ def check_base(frozen: Project, problems: Problems) -> None:
         message = "a folder of this machine, the runner has none"
         problems.add(path, "E624", message, "write the model's Hub id and commit", key="base_model.id")
     elif not base.pinned:
-        message = f"{shown(base.revision)} can move under an evaluated run"
+        message = f"{printable(base.revision)} can move under an evaluated run"
         problems.add(path, "E624", message, "write the commit's 40 hex digits", key="base_model.revision")
 
 
-def config_changes(main: Project, frozen: Project) -> list[Change]:
+def config_changes(main: Project, frozen: Project) -> list[PolicyChange]:
     """Values that decide how a result is measured and judged, or which model is loaded, where they differ."""
     pairs: list[tuple[str, str, BaseModel, BaseModel]] = [
         ("benchmark", BENCHMARK, main.benchmark, frozen.benchmark), ("task", TASK, main.task, frozen.task),
         ("training", TRAINING, main.training, frozen.training),
     ]  # fmt: skip
-    found = []
+    changes = []
     for kind, path, ours, theirs in pairs:
         old, new = (part.model_dump(mode="json", include=policy_sections(path)) for part in (ours, theirs))
-        found += [_change(path, kind, f"{key}: {was} → {now}") for key, was, now in _differences(old, new)]
-    return _listed(found)
+        changes += [_change(path, kind, f"{key}: {was} → {now}") for key, was, now in _differences(old, new)]
+    return _listed(changes)
 
 
-def code_changes(main: Mapping[str, Tracked], theirs: Mapping[str, Tracked]) -> list[Change]:
+def code_changes(main: Mapping[str, Tracked], theirs: Mapping[str, Tracked]) -> list[PolicyChange]:
     """Code, tests, workflows, recipes in files of their own and packages of this repository's commit that differ."""
-    found = []
+    changes = []
     for path in sorted({*main, *theirs}):
         old, new = main.get(path), theirs.get(path)
         if old == new or not is_machinery(path):
             continue
         how = "added" if old is None else "removed" if new is None else "changed"
         if path == PACKAGES:
-            found.append(_change(path, "packages", f"{how}; the runner installs main's"))
+            changes.append(_change(path, "packages", f"{how}; the runner installs main's"))
         else:
-            found.append(_change(path, "training" if kind_of(path) == "recipe" else "code", how))
-    return _listed(found)
+            changes.append(_change(path, "training" if kind_of(path) == "recipe" else "code", how))
+    return _listed(changes)
 
 
-def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[Change]:
+def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[TreeEntry]) -> list[PolicyChange]:
     """What else a fork has otherwise than main: all of it was left behind."""
     theirs = {entry.path: Tracked(entry.mode, entry.sha) for entry in tree if entry.type != "tree"}
-    found = [
+    changes = [
         _change(path, "not-taken", "differs from main's, which was used")
         for path in _JUDGED
         if main.get(path) != theirs.get(path)
@@ -99,11 +97,11 @@ def untaken_changes(main: Mapping[str, Tracked], tree: Iterable[Entry]) -> list[
     paths = {path for path in (*main, *theirs) if is_machinery(path) and path != PACKAGES}
     if other := sum(main.get(path) != theirs.get(path) for path in paths):
         noun = "file differs" if other == 1 else "files differ"
-        found.append(_change("finetune/, scripts/", "not-taken", f"{other} {noun} from main's code, which was used"))
-    return found
+        changes.append(_change("finetune/, scripts/", "not-taken", f"{other} {noun} from main's code, which was used"))
+    return changes
 
 
-def split_changes(main: Project, frozen: Project) -> list[Change]:
+def split_changes(main: Project, frozen: Project) -> list[PolicyChange]:
     """How many rows of main's test split are gone or answered otherwise; nothing while main has none."""
     ours, theirs = _test_rows(main), _test_rows(frozen)
     gone = sum(theirs.get(key) != answer for key, answer in ours.items())
@@ -137,13 +135,13 @@ def _short(value: Any) -> str:
     return text if len(text) <= _TEXT else text[: _TEXT - 1] + "…"
 
 
-def _change(path: str, kind: str, detail: str) -> Change:
-    return {"path": shown(path), "kind": kind, "detail": detail}
+def _change(path: str, kind: str, detail: str) -> PolicyChange:
+    return PolicyChange(path=printable(path), kind=kind, detail=detail)
 
 
-def _listed(changes: list[Change]) -> list[Change]:
+def _listed(changes: list[PolicyChange]) -> list[PolicyChange]:
     """At most _LISTED of them, and how many more there are."""
     if len(changes) <= _LISTED:
         return changes
-    more = _change("...", changes[_LISTED]["kind"], f"{len(changes) - _LISTED} further changes of this kind")
+    more = _change("...", changes[_LISTED].kind, f"{len(changes) - _LISTED} further changes of this kind")
     return [*changes[:_LISTED], more]

@@ -37,7 +37,7 @@ class _Loader(_Base):
             if not isinstance(key, str):
                 raise Unreadable(f"a key that is no text, line {key_node.start_mark.line + 1}")
             if key in values:
-                raise Unreadable(f"the key {_shown(key)} twice, line {key_node.start_mark.line + 1}")
+                raise Unreadable(f"the key {_quoted(key)} twice, line {key_node.start_mark.line + 1}")
             values[key] = self.construct_object(value_node, deep=True)
         return values
 
@@ -51,9 +51,9 @@ def read_report(data: bytes) -> Report:
     try:
         return Report.model_validate(values)
     except ValidationError as error:
-        found = [f"{_where(detail['loc'])}: {_what(detail['type'], detail['msg'])}" for detail in error.errors()]
-        more = [f"{len(found) - REASONS} more"] if len(found) > REASONS else []
-        raise Unreadable("; ".join([*found[:REASONS], *more])) from None
+        faults = [f"{_where(detail['loc'])}: {_what(detail['type'], detail['msg'])}" for detail in error.errors()]
+        more = [f"{len(faults) - REASONS} more"] if len(faults) > REASONS else []
+        raise Unreadable("; ".join([*faults[:REASONS], *more])) from None
 
 
 def _values(data: bytes) -> Any:
@@ -90,7 +90,7 @@ def _refuse_structure(text: str) -> None:
 
 
 def _where(place: tuple[str | int, ...]) -> str:
-    return ".".join(part if isinstance(part, str) and part.isidentifier() else _shown(part) for part in place)[:160]
+    return ".".join(part if isinstance(part, str) and part.isidentifier() else _quoted(part) for part in place)[:160]
 
 
 def _what(kind: str, message: str) -> str:
@@ -106,5 +106,5 @@ def _what(kind: str, message: str) -> str:
     return message[0].lower() + message[1:]
 
 
-def _shown(key: object) -> str:
+def _quoted(key: object) -> str:
     return ascii(key)[:60]

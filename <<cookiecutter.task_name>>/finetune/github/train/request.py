@@ -24,7 +24,7 @@ def resolve(project: Project, sha: str, pr: str) -> int:
     Dispatched, it must be the head of the open pull request `pr` (E611, E612), or a commit of the default branch where
     `pr` is empty (E613); called by a release, the tagged commit itself. Any other event or branch is E610.
     """
-    sha, number = actions.sha40(sha), actions.number(pr)
+    sha, number = actions.sha40(sha), actions.parse_number(pr)
     kind, ref = actions.env("GITHUB_EVENT_NAME"), actions.env("GITHUB_REF")
     if kind == "push" and ref.startswith("refs/tags/v"):
         if number is not None or sha != actions.env("GITHUB_SHA"):
@@ -56,7 +56,7 @@ def request_training(project: Project, fingerprint: str, sha: str, pr: str) -> i
     """
     from finetune.github.client.api import ApiError, GitHub
 
-    fingerprint, sha, number = actions.hex64(fingerprint), actions.sha40(sha), actions.number(pr)
+    fingerprint, sha, number = actions.hex64(fingerprint), actions.sha40(sha), actions.parse_number(pr)
     github = GitHub.from_environment()
     try:
         if number is not None:
