@@ -42,7 +42,7 @@ def test_an_answer_that_was_stopped_costs_only_itself(project: Project, monkeypa
     """Ctrl-C in chat.py: the process that was answering is gone, and the next question gets a new one."""
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
 
-    def stopped(child: LlamaChild, doing: str) -> Any:
+    def stopped(child: LlamaChild, kind: Any, doing: str) -> Any:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from finetune.data.chat_format import EvaluationRecord
 from finetune.data.stage import convert
 from finetune.evaluation import charts
 from finetune.evaluation.baselines import majority
@@ -39,13 +40,12 @@ LOG = [{"step": s, "epoch": s / 10, "loss": 2 / s} for s in range(1, 21)] + [
 Answer = Callable[[int, Any], tuple[str, Any]]
 
 
-def answered(project: Any, records: list[dict[str, Any]], answer: Answer) -> ArtefactScore:
+def answered(project: Any, records: list[EvaluationRecord], answer: Answer) -> ArtefactScore:
     rows = [
-        Prediction(r["id"], r["reference"], *answer(i, r["reference"]), tokens=3, seconds=0.01, confidence=0.5)
+        Prediction(r.id, r.reference, *answer(i, r.reference), tokens=3, seconds=0.01, confidence=0.5)
         for i, r in enumerate(records)
     ]
-    scores = score(project.task, rows)
-    return ArtefactScore("adapter", "d" * 64, scores.metrics, scores, rows, False)
+    return ArtefactScore("adapter", "d" * 64, score(project.task, rows), rows, False)
 
 
 def trained(project: Any) -> Any:

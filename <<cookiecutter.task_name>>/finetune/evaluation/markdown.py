@@ -98,8 +98,8 @@ def runtime_notes(artefacts: Iterable[ArtefactRow]) -> list[str]:
     """One sentence for each way in which GGUF files were not run as llama.cpp does by itself; none where all were."""
     names: dict[str, list[str]] = {}
     for row in artefacts:
-        if note := (row.runtime or {}).get("note"):
-            names.setdefault(str(note), []).append(row.name)
+        if note := row.runtime and row.runtime.note:
+            names.setdefault(note, []).append(row.name)
     return [f"{', '.join(files)} ran with {note}." for note, files in names.items()]
 
 

@@ -110,8 +110,8 @@ class Baselines(Part):
 
     def items(self) -> list[tuple[str, ZeroShot | Majority]]:
         """(name, baseline) of those that were run."""
-        found = (("zero_shot", self.zero_shot), ("majority", self.majority))
-        return [(name, baseline) for name, baseline in found if baseline is not None]
+        both = (("zero_shot", self.zero_shot), ("majority", self.majority))
+        return [(name, baseline) for name, baseline in both if baseline is not None]
 
 
 class GateRow(Part):
@@ -137,6 +137,9 @@ class Group(Part):
     mean_score: Fraction
 
 
+Grouping = Literal["length", "format", "class"]
+
+
 class WorstRow(Part):
     id: Name
     input: Text
@@ -151,7 +154,7 @@ class Errors(Part):
     rows: Count
     errors: Count
     confused_pairs: Annotated[list[ConfusedPair], Field(max_length=100)]
-    groups: dict[Literal["length", "format", "class"], list[Group]]
+    groups: dict[Grouping, list[Group]]
     worst: Annotated[list[WorstRow], Field(max_length=100)]
 
 
@@ -182,6 +185,17 @@ class Speed(Part):
     tokens_per_s: Positive
     seconds_per_row_median: Positive
     seconds_per_row_p95: Positive
+
+
+class Runtime(Part):
+    """How llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py)."""
+
+    package: Text
+    system: Text
+    """the instructions it uses, as it says"""
+    extra_buffers: bool
+    note: Text = ""
+    """why the extra buffer types were off"""
 
 
 class Data(Part):

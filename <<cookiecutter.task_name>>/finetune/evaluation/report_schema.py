@@ -7,7 +7,7 @@ report of another form was made by other code than main's, and main cannot say w
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -29,6 +29,7 @@ from finetune.evaluation.report_parts import (
     Positive,
     Primary,
     Provenance,
+    Runtime,
     Signed,
     Speed,
     Task,
@@ -54,8 +55,7 @@ class ArtefactRow(Part):
     tokens_per_s: Positive | None = None
     sha256: Name | None = None
     """Digest of the artefact's files, as its kept predictions name it."""
-    runtime: dict[str, Any] | None = None
-    """How llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py)."""
+    runtime: Runtime | None = None
     status: Literal["reference", "passed", "failed", "open"]
     passed: bool | None
     reason: Text = ""

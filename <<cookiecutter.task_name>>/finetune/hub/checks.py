@@ -6,15 +6,18 @@ numbers are computed again from them. Neither a file changed after the measureme
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from finetune.config.project import Project
+from finetune.data.chat_format import ChatRecord
 from finetune.errors import BadInput, FinetuneError, Problems
 from finetune.evaluation.gate import PASSED
+from finetune.evaluation.report_parts import ClassRow
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.export.safety import refuse_code
 from finetune.hub.plan import CARD, KINDS, folder_of
@@ -38,7 +41,7 @@ class Measured:
     name: str
     """adapter, merged, or the quantisation."""
     metrics: Mapping[str, float]
-    per_class: tuple[Mapping[str, Any], ...]
+    per_class: tuple[ClassRow, ...]
     unparseable: int
 
 
@@ -200,7 +203,7 @@ def _check_test_set(project: Project, report: EvaluationReport, shown: str, prob
 
 
 def _system_texts(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8") as file:
+    decode = msgspec.json.Decoder(ChatRecord).decode
+    with open(path, "rb") as file:
         for line in file:
-            messages = json.loads(line)["messages"]
-            yield from (message["content"] for message in messages if message["role"] == "system")
+            yield from (message.content for message in decode(line).messages if message.role == "system")
