@@ -25,10 +25,10 @@ from finetune.evaluation.report_parts import (
     Name,
     Outputs,
     Pair,
-    Part,
     Positive,
     Primary,
     Provenance,
+    ReportPart,
     Runtime,
     Signed,
     Speed,
@@ -38,7 +38,7 @@ from finetune.evaluation.report_parts import (
 )
 
 
-class ArtefactRow(Part):
+class ArtefactRow(ReportPart):
     """One artefact against the adapter, by step 07. What was not run has a name, a file and the status `open`."""
 
     name: Name
@@ -66,7 +66,7 @@ class ArtefactRow(Part):
         return self.status == "open" and self.passed is None
 
 
-class Report(Part):
+class Report(ReportPart):
     """The whole of evaluation_report.yaml as step 04 writes it; artefact rows are step 07's and have no place here."""
 
     report_version: Annotated[int, Field(ge=1, le=1)]

@@ -97,10 +97,10 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
 
 def _check_bytes(folder: Path, shown: str, outputs: dict[str, Any], again: str, problems: Problems) -> None:
     """Hidden files are what a desktop or an editor left behind; they are not published."""
-    found = deviations(folder, outputs, beside=[MANIFEST, CARD])
-    if any(deviation.kind in ("missing", "size", "changed") for deviation in found):
+    deviating = deviations(folder, outputs, beside=[MANIFEST, CARD])
+    if any(deviation.kind in ("missing", "size", "changed") for deviation in deviating):
         problems.add(shown, "E806", "files changed after they were made", again + " again")
-    for name, kind in ((d.name, d.kind) for d in found):
+    for name, kind in ((d.name, d.kind) for d in deviating):
         if kind == "unsafe":
             message = f"names a file outside the folder, or of an unsafe name: {ascii(name)[1:-1]}"
             problems.add(f"{shown}/{MANIFEST}", "E806", message, again + " again")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
-from finetune.evaluation.markdown import number
 from finetune.github.client import actions
 from finetune.github.client.comments import upsert
 from finetune.github.client.statuses import set_status
@@ -16,6 +15,7 @@ from finetune.github.train import evaluation_sections as sections
 from finetune.github.train.adapter_folder import PREDICTIONS, REPORT, read_adapter
 from finetune.github.train.adapters import adapter_at
 from finetune.github.train.gate import Verdict, judge
+from finetune.numbers import format_number
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
@@ -154,7 +154,7 @@ def _description(project: Project, verdict: Verdict) -> str:
         return f"not judged: {verdict.reasons[0]}"
     value, rows = verdict.report.primary.value, verdict.report.outputs.rows
     more = "" if verdict.passed or value < threshold else "; another condition failed"
-    return f"{metric} {number(value)}, threshold {number(threshold)}, {rows} test rows{more}"
+    return f"{metric} {format_number(value)}, threshold {format_number(threshold)}, {rows} test rows{more}"
 
 
 def _head(github: GitHub, pull: int | None) -> str | None:

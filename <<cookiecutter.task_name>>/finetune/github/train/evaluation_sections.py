@@ -7,9 +7,10 @@ from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import BAD_INPUT, INTERRUPTED, IO_FAULT, MODEL_FAULT
-from finetune.evaluation.markdown import number, render_markdown
+from finetune.evaluation.markdown import render_markdown
 from finetune.github.train.gate import Verdict
 from finetune.markdown import plain, split_sections, table
+from finetune.numbers import format_number
 
 CHANGES = 50
 """Policy changes listed; the rest is counted."""
@@ -81,7 +82,7 @@ def policy(changes: Sequence[dict[str, Any]]) -> list[str]:
 def goal(project: Project) -> str:
     """The metric and threshold that everything is about."""
     metrics = project.task.metrics
-    return f"{plain(metrics.primary)} – (threshold {number(metrics.threshold)})"
+    return f"{plain(metrics.primary)} – (threshold {format_number(metrics.threshold)})"
 
 
 def commit(sha: str) -> str:
