@@ -31,6 +31,7 @@ from finetune.errors import (
     Problems,
 )
 from finetune.interrupts import Stopped, advice, ignore, listening, stop
+from finetune.memory_faults import says_out_of_memory
 
 T = TypeVar("T")
 QUIET_SECONDS = 2.0
@@ -223,13 +224,12 @@ def _os_error(failure: OSError) -> int:
 def _unexpected(failure: Exception) -> int:
     if os.environ.get("FINETUNE_DEBUG"):
         traceback.print_exc()
-    said = str(failure).lower()
-    if "out of memory" in said:
+    if says_out_of_memory(str(failure)):
         say("E971 the device ran out of memory. Fix: lower batch.per_device or max_length, or use method: qlora")
         return MODEL_FAULT
     # torch and safetensors wrap a full disk in errors of their own.
-    cause = failure.__cause__ or failure.__context__
-    if "no space left" in said or "file write failed" in said or getattr(cause, "errno", None) in _FULL:
+    cause, text = failure.__cause__ or failure.__context__, str(failure).lower()
+    if "no space left" in text or "file write failed" in text or getattr(cause, "errno", None) in _FULL:
         return _os_error(OSError(errno.ENOSPC, ""))
     place = traceback.extract_tb(failure.__traceback__)[-1]
     say(

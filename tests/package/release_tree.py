@@ -104,7 +104,7 @@ class _Scripted:
         from finetune.evaluation.predictions import read_test
 
         self.name, self._wrong = name, WRONG_ROWS[name]
-        self._references = [record["reference"] for record in read_test(project)]
+        self._references = [record.reference for record in read_test(project)]
 
     def generate(self, conversations: list[Any], max_new_tokens: int) -> Any:
         from finetune.evaluation.completions import Completion

@@ -143,12 +143,13 @@ def test_llama_cpp_answers_greedily_and_the_same_again(gguf: Any, project: Any) 
 
 def test_llama_cpp_decodes_tokens_of_any_length(gguf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from finetune.evaluation import llama_worker
+    from finetune.evaluation.llama_messages import Load, Tokenise
 
     monkeypatch.setattr(llama_worker.os, "ftruncate", lambda *_: None)  # here standard error is not the worker's log
     file = str(packaged_file(next(iter(PACKAGED))))
-    runner = llama_worker.Runner(file, 64, 1, extra_buffers=False, alive=lambda: None)
+    runner = llama_worker.Runner(Load(file, 64, 1, extra_buffers=False), lambda: None)
     for text in ("a" + " " * 200 + "漢字 and 🙂\n" * 30, " " * 1000 + "漢字"):  # 64 blanks are one token
-        assert runner.detokenise(runner.tokenise(text, add_bos=False)["ids"]) == text
+        assert runner.detokenise(runner.tokenise(Tokenise(text, add_bos=False)).ids) == text
     assert runner.detokenise([]) == ""
 
 

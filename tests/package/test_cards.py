@@ -102,7 +102,7 @@ def test_what_was_not_measured_is_a_dash_and_what_was_not_run_is_left_out(projec
         rows = table(card, "form")
         assert list(rows) == ["adapter", "merged", *QUANTISATIONS]  # vLLM is open in the report
         assert rows["adapter"] == ["1.000", "–", "–", "–", "–"]
-        assert rows["f16"][:4] == ["1.000", "+0.000", "0.020", "yes"] and rows["f16"][4].endswith("bytes")
+        assert rows["f16"][:4] == ["1.000", "0.000", "0.020", "yes"] and rows["f16"][4].endswith("bytes")
 
 
 def test_the_adapter_row_of_step_07_shows_its_size(project: Project) -> None:
@@ -112,7 +112,7 @@ def test_the_adapter_row_of_step_07_shows_its_size(project: Project) -> None:
     assert report.artefacts[0].name == "adapter"
     measured = check_release(project, report, problems)
     card = render_card(project, "gguf", "v1.2.3", report, measured, list(artefact_files(project, "gguf")))
-    assert table(card, "form")["adapter"] == ["1.000", "+0.000", "–", "–", "1.5 MB"]
+    assert table(card, "form")["adapter"] == ["1.000", "0.000", "–", "–", "1.5 MB"]
 
 
 def test_python_snippets_compile_and_carry_the_exact_system_prompt(project: Project) -> None:

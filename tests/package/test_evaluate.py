@@ -63,7 +63,7 @@ def answer_rightly(monkeypatch: pytest.MonkeyPatch, project: Any) -> None:
     from finetune.training.base_model import load_tokenizer
 
     tokenizer = load_tokenizer(resolve_base(project))
-    known = {record["messages"][-1]["content"]: record["reference"] for record in read_test(project)}
+    known = {record.input: record.reference for record in read_test(project)}
 
     def perfect(_: Any, prompts: Any, **__: Any) -> Any:
         for prompt in prompts:

@@ -16,6 +16,7 @@ from exporting import QUANTISATIONS, project_after, rewrite_gguf_template
 from finetune.config.project import Project
 from finetune.errors import OK, FinetuneError, ModelFault, StorageFault
 from finetune.evaluation.llama_child import LlamaChild
+from finetune.evaluation.llama_messages import Complete, Completed
 from finetune.evaluation.llama_runtime import extra_buffers
 from finetune.export.child import run_python
 from finetune.export.gguf import convert
@@ -54,8 +55,8 @@ def test_files_are_what_they_are_called_and_llama_cpp_runs_them(converted: Proje
         assert facts.architecture == "llama" and facts.template == base_template(merged) and facts.eos_id == 2
         child = LlamaChild(gguf(merged, name))
         child.load(context=64, threads=1, extra_buffers=extra_buffers().on)
-        answer = child.ask({"do": "complete", "ids": [1, 2, 3], "max_new_tokens": 3}, "answering with")
-        assert answer["tokens"] == 3 or answer["finished"]
+        answer = child.ask(Complete([1, 2, 3], 3), Completed, "answering with")
+        assert answer.tokens == 3 or answer.finished
         child.close()
 
 

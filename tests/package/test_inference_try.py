@@ -23,7 +23,7 @@ from finetune.console import run
 from finetune.errors import BadInput, FinetuneError
 from finetune.evaluation.completions import Completion
 from finetune.inference import asking
-from finetune.inference.asking import Asked
+from finetune.inference.asking import LoadedModel
 from finetune.inference.chat import chat
 from finetune.inference.trial import try_texts
 from finetune.interrupts import Stopped
@@ -298,11 +298,11 @@ def test_only_the_keyboard_stops_one_answer_alone(
 ) -> None:
     project, asked = ready(make_project), []
 
-    def ask(model: Asked, texts: list[str]) -> Any:
+    def ask(model: LoadedModel, texts: list[str]) -> Any:
         asked.extend(texts)
         raise Stopped(number)
 
-    monkeypatch.setattr(Asked, "ask", ask)
+    monkeypatch.setattr(LoadedModel, "ask", ask)
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: False, buffer=io.BytesIO(b"one\ntwo\n")))
     code = run(chat, project=project.paths.root)
     assert (code, asked) == ((75, ["one"]) if ends else (0, ["one", "two"]))

@@ -141,8 +141,8 @@ def test_a_crash_before_the_first_answer_falls_back_to_plain_kernels(
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
     assert [completion.text for completion in backend.generate(CHATS, 8)] == sound
     backend.close()
-    assert mark.is_file() and backend.runtime["extra_buffers"] is False
-    assert backend.runtime["note"] == "extra buffer types off: their kernels crashed (SIGSEGV)"
+    assert mark.is_file() and backend.runtime.extra_buffers is False
+    assert backend.runtime.note == "extra buffer types off: their kernels crashed (SIGSEGV)"
     said = f"extra_buffers=off ({FILE}: extra buffer types off: their kernels crashed (SIGSEGV))"
     assert said in capfd.readouterr().err
 
@@ -150,8 +150,8 @@ def test_a_crash_before_the_first_answer_falls_back_to_plain_kernels(
 def test_a_sound_runtime_has_no_note(project: Project) -> None:
     backend = LlamaCppBackend("Q8_0", gguf_path(project, "Q8_0"), project)
     backend.close()
-    assert backend.runtime["extra_buffers"] is True and "note" not in backend.runtime
-    assert backend.runtime["package"].startswith("llama-cpp-python ") and "CPU" in backend.runtime["system"]
+    assert backend.runtime.extra_buffers is True and not backend.runtime.note
+    assert backend.runtime.package.startswith("llama-cpp-python ") and "CPU" in backend.runtime.system
 
 
 def test_weights_that_are_no_numbers_are_a_fault_and_no_empty_answers(project: Project) -> None:

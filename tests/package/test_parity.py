@@ -29,7 +29,7 @@ class Oracle:
     name = "adapter"
 
     def __init__(self, project: Project) -> None:
-        self.answers = [record["reference"] for record in read_test(project)]
+        self.answers = [record.reference for record in read_test(project)]
 
     def prompt_ids(self, messages: Sequence[dict[str, str]]) -> list[int]:
         return []

@@ -13,11 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import escape
 
+from finetune.data.chat_format import EvaluationRecord
 from finetune.data.stage import convert
 from finetune.evaluation import charts
 from finetune.evaluation.baselines import majority
 from finetune.evaluation.gate import FAILED, LIMITED, PASSED
-from finetune.evaluation.markdown import render_markdown, signed, size
+from finetune.evaluation.markdown import render_markdown
 from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.page import TEMPLATES
 from finetune.evaluation.predictions import ArtefactScore, read_test
@@ -26,6 +27,7 @@ from finetune.evaluation.report_parts import Training
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.html_page import SHARED
 from finetune.markdown import CHARACTERS, fenced, plain
+from finetune.numbers import format_signed, format_size
 from finetune.provenance import MANIFEST, sha256, write_manifest
 from reports import changed, rewrite, row
 
@@ -39,13 +41,12 @@ LOG = [{"step": s, "epoch": s / 10, "loss": 2 / s} for s in range(1, 21)] + [
 Answer = Callable[[int, Any], tuple[str, Any]]
 
 
-def answered(project: Any, records: list[dict[str, Any]], answer: Answer) -> ArtefactScore:
+def answered(project: Any, records: list[EvaluationRecord], answer: Answer) -> ArtefactScore:
     rows = [
-        Prediction(r["id"], r["reference"], *answer(i, r["reference"]), tokens=3, seconds=0.01, confidence=0.5)
+        Prediction(r.id, r.reference, *answer(i, r.reference), tokens=3, seconds=0.01, confidence=0.5)
         for i, r in enumerate(records)
     ]
-    scores = score(project.task, rows)
-    return ArtefactScore("adapter", "d" * 64, scores.metrics, scores, rows, False)
+    return ArtefactScore("adapter", "d" * 64, score(project.task, rows), rows, False)
 
 
 def trained(project: Any) -> Any:
@@ -272,8 +273,8 @@ def test_plain_text_leaves_nothing_to_act_on(text: str) -> None:
 
 
 def test_numbers_read_well() -> None:
-    assert (signed(-0.0001), signed(0.25), signed(None)) == ("0.000", "+0.250", "–")
-    assert (size(2_500_000_000), size(81_000_000), size(None)) == ("2.50 GB", "81.0 MB", "–")
+    assert (format_signed(-0.0001), format_signed(0.25), format_signed(None)) == ("0.000", "+0.250", "–")
+    assert (format_size(2_500_000_000), format_size(81_000_000), format_size(None)) == ("2.50 GB", "81.0 MB", "–")
 
 
 def test_the_heat_map_of_many_classes_shows_the_most_confused() -> None:

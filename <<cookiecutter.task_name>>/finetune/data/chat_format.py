@@ -33,6 +33,19 @@ class ChatRecord(msgspec.Struct):
     messages: list[ChatMessage]
 
 
+class EvaluationRecord(msgspec.Struct, frozen=True):
+    """A line of test.jsonl: the prompt as a model takes it, and what it should answer."""
+
+    id: str
+    messages: list[Message]
+    reference: Reference
+
+    @property
+    def input(self) -> str:
+        """The text that is asked about."""
+        return self.messages[-1]["content"]
+
+
 _SENTINEL = "ANSWERGOESHERE"
 _FENCE = re.compile(r"```(?:json|JSON)?[ \t]*\n(.*)\n[ \t]*```", re.DOTALL)
 _last_system: tuple[TaskDefinition | None, str] = (None, "")

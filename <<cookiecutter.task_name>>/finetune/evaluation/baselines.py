@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from typing import Any
+
+import msgspec
 
 from finetune.config.project import Project
-from finetune.data.chat_format import parse_completion
+from finetune.data.chat_format import ChatRecord, EvaluationRecord, parse_completion
 from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ZERO_SHOT
-from finetune.evaluation.metrics import Prediction, Scores, score
+from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.predictions import ArtefactScore, score_artefact
+from finetune.evaluation.report_parts import Majority
 from finetune.provenance import NO_MANIFEST, read_manifest
 
 
@@ -20,17 +21,16 @@ def zero_shot(project: Project, *, limit: int | None = None, force: bool = False
     return score_artefact(project, ZERO_SHOT, limit=limit, force=force)
 
 
-def majority(project: Project, records: list[dict[str, Any]]) -> tuple[str, Scores]:
-    """The most frequent answer of the training split, given to every test row; (answer, scores).
+def majority(project: Project, records: list[EvaluationRecord]) -> Majority:
+    """The most frequent answer of the training split, given to every test row.
 
     Ties go to the alphabetically first answer. The test set is not looked at: a baseline must not know it either.
     """
     answer = most_frequent_answer(project)
     parsed = parse_completion(project.task, answer)
-    return answer, score(
-        project.task,
-        [Prediction(record["id"], record["reference"], answer, parsed) for record in records],
-    )
+    predictions = [Prediction(record.id, record.reference, answer, parsed) for record in records]
+    metrics = score(project.task, predictions).metrics
+    return Majority(value=metrics[project.task.metrics.primary], metrics=metrics, answer=answer)
 
 
 def most_frequent_answer(project: Project) -> str:
@@ -41,9 +41,10 @@ def most_frequent_answer(project: Project) -> str:
             f"no training split in {project.paths.relative(path)}", "run scripts/02_convert_format.py first", "E414"
         )
     counts: Counter[str] = Counter()
-    with open(path, encoding="utf-8") as file:
+    decode = msgspec.json.Decoder(ChatRecord).decode
+    with open(path, "rb") as file:
         for line in file:
-            counts[json.loads(line)["messages"][-1]["content"]] += 1
+            counts[decode(line).messages[-1].content] += 1
     # Copies made by data.balance: oversample are no evidence of what is frequent.
     manifest = read_manifest(project.paths.data_manifest) or NO_MANIFEST
     counts -= Counter(manifest.facts.get("balance", {}).get("copies", {}))

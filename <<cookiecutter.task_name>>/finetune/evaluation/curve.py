@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from finetune.evaluation.report_parts import Finding, Training
+from finetune.evaluation.report_parts import Training, TrainingFinding
 from finetune.training.diagnosis import diagnose
 
 POINTS = 200
@@ -41,18 +41,18 @@ def read_curve(log: Path) -> Training | None:
         last_eval_loss=evaluated[-1][1] if evaluated else None,
         epochs=max((e for e in epochs.values() if e is not None), default=None),
         steps=max(epochs, default=None),
-        findings=[Finding(**asdict(finding)) for finding in diagnose(entries)],
+        findings=[TrainingFinding(**asdict(finding)) for finding in diagnose(entries)],
     )
 
 
 def _points(entries: list[dict[str, Any]], name: str) -> list[list[int | float]]:
     """[step, value] in order of steps; a resumed run logs some steps twice, the last one counts."""
-    found = {}
+    values = {}
     for entry in entries:
         value = entry.get(name)
         if isinstance(entry.get("step"), int) and isinstance(value, (int, float)) and math.isfinite(value):
-            found[entry["step"]] = float(value)
-    return [[step, found[step]] for step in sorted(found)]
+            values[entry["step"]] = float(value)
+    return [[step, values[step]] for step in sorted(values)]
 
 
 def _thin(points: list[list[int | float]]) -> list[list[int | float]]:

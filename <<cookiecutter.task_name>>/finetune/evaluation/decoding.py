@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune.training.recovery import is_out_of_memory
+from finetune.memory_faults import is_out_of_memory
 
 SORTED_BATCHES = 8
 """Prompts are sorted by length within this many batches: less padding, and results still come steadily, in order."""

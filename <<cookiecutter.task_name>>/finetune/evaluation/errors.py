@@ -9,6 +9,7 @@ from typing import Any
 
 from finetune.config.task import TaskDefinition
 from finetune.evaluation.metrics import UNPARSEABLE, Prediction, bag, row_score
+from finetune.evaluation.report_parts import ConfusedPair, Errors, Group, Grouping, WorstRow
 
 ERROR_BELOW = {"classification": 1.0, "extraction": 1.0, "generation": 0.5}
 """A row whose score is lower than this counts as an error."""
@@ -19,14 +20,11 @@ TEXT_LIMIT = 400
 MISSED, SPURIOUS = "(missed)", "(spurious)"
 
 
-def analyse(task: TaskDefinition, predictions: Sequence[Prediction], inputs: Mapping[str, str]) -> dict[str, Any]:
-    """Error analysis of one artefact; `inputs` holds the input text by row id.
-
-    Returns {"rows", "errors", "confused_pairs", "groups": {"length", "class", "format"}, "worst"}.
-    """
+def analyse(task: TaskDefinition, predictions: Sequence[Prediction], inputs: Mapping[str, str]) -> Errors:
+    """Error analysis of one artefact; `inputs` holds the input text by row id."""
     scored = [(prediction, row_score(task, prediction)) for prediction in predictions]
     wrong = [(p, value) for p, value in scored if value < ERROR_BELOW[task.task_type]]
-    groups = {
+    groups: dict[Grouping, list[Group]] = {
         "length": _groups(task, scored, _length_bucket([len(inputs.get(p.id, "")) for p in predictions], inputs)),
         "format": _groups(task, scored, _format),
     }
@@ -34,35 +32,35 @@ def analyse(task: TaskDefinition, predictions: Sequence[Prediction], inputs: Map
         groups["class"] = _groups(task, scored, lambda prediction: str(prediction.reference))
     elif task.task_type == "extraction":
         groups["class"] = _groups(task, scored, _entity_group)
-    return {
-        "rows": len(scored),
-        "errors": len(wrong),
-        "confused_pairs": _confused_pairs(task, predictions),
-        "groups": groups,
-        "worst": _worst(task, wrong, inputs),
-    }
+    return Errors(
+        rows=len(scored),
+        errors=len(wrong),
+        confused_pairs=_confused_pairs(task, predictions),
+        groups=groups,
+        worst=_worst(task, wrong, inputs),
+    )
 
 
-def _confused_pairs(task: TaskDefinition, predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
-    """[{"expected", "predicted", "count", "ids"}], most frequent first; for extraction, pairs of entity types."""
+def _confused_pairs(task: TaskDefinition, predictions: Sequence[Prediction]) -> list[ConfusedPair]:
+    """Most frequent first; for extraction, pairs of entity types."""
     ids: dict[tuple[str, str], list[str]] = defaultdict(list)
     for prediction in predictions:
         for pair in _row_pairs(task, prediction):
             ids[pair].append(prediction.id)
     ranked = sorted(ids.items(), key=lambda item: (-len(item[1]), item[0]))
     return [
-        {"expected": expected, "predicted": predicted, "count": len(rows), "ids": list(dict.fromkeys(rows))[:IDS]}
+        ConfusedPair(expected=expected, predicted=predicted, count=len(rows), ids=list(dict.fromkeys(rows))[:IDS])
         for (expected, predicted), rows in ranked[:PAIRS]
     ]
 
 
 def _row_pairs(task: TaskDefinition, prediction: Prediction) -> list[tuple[str, str]]:
     if task.task_type == "classification":
-        got = UNPARSEABLE if prediction.parsed is None else prediction.parsed
-        return [] if got == prediction.reference else [(prediction.reference, got)]
+        label = UNPARSEABLE if prediction.parsed is None else prediction.parsed
+        return [] if label == prediction.reference else [(prediction.reference, label)]
     if task.task_type == "extraction":
-        found, wanted = bag(prediction.parsed), bag(prediction.reference)
-        return _type_pairs(found - wanted, wanted - found)
+        got, wanted = bag(prediction.parsed), bag(prediction.reference)
+        return _type_pairs(got - wanted, wanted - got)
     return []
 
 
@@ -71,7 +69,7 @@ def _type_pairs(spurious: Counter[tuple[str, str]], missed: Counter[tuple[str, s
     left = sorted(spurious.elements())
     pairs = []
     for kind, text in sorted(missed.elements()):
-        match = next((found for found in left if found[1] == text), None)
+        match = next((entity for entity in left if entity[1] == text), None)
         if match:
             left.remove(match)
         pairs.append((kind, match[0] if match else MISSED))
@@ -80,8 +78,8 @@ def _type_pairs(spurious: Counter[tuple[str, str]], missed: Counter[tuple[str, s
 
 def _groups(
     task: TaskDefinition, scored: Sequence[tuple[Prediction, float]], name: Callable[[Prediction], str]
-) -> list[dict[str, Any]]:
-    """[{"group", "rows", "errors", "error_rate", "mean_score"}], highest error rate first."""
+) -> list[Group]:
+    """Highest error rate first."""
     members: dict[str, list[float]] = defaultdict(list)
     for prediction, value in scored:
         members[name(prediction)].append(value)
@@ -89,15 +87,15 @@ def _groups(
     for group, values in members.items():
         errors = sum(value < ERROR_BELOW[task.task_type] for value in values)
         rows.append(
-            {
-                "group": group,
-                "rows": len(values),
-                "errors": errors,
-                "error_rate": errors / len(values),
-                "mean_score": sum(values) / len(values),
-            }
+            Group(
+                group=group,
+                rows=len(values),
+                errors=errors,
+                error_rate=errors / len(values),
+                mean_score=sum(values) / len(values),
+            )
         )
-    return sorted(rows, key=lambda row: (-row["error_rate"], row["group"]))
+    return sorted(rows, key=lambda row: (-row.error_rate, row.group))
 
 
 def _length_bucket(lengths: Sequence[int], inputs: Mapping[str, str]) -> Callable[[Prediction], str]:
@@ -127,19 +125,19 @@ def _entity_group(prediction: Prediction) -> str:
 
 def _worst(
     task: TaskDefinition, wrong: Sequence[tuple[Prediction, float]], inputs: Mapping[str, str]
-) -> list[dict[str, Any]]:
+) -> list[WorstRow]:
     """Lowest score first, among equals the most confident: errors the model is sure of show wrong labels and gaps."""
     ranked = sorted(wrong, key=lambda pair: (pair[1], -(pair[0].confidence or 0.0), pair[0].id))
     return [
-        {
-            "id": prediction.id,
-            "input": shorten(inputs.get(prediction.id, "")),
-            "expected": shorten(written(task, prediction.reference)),
-            "answer": shorten(prediction.text),
-            "score": value,
-            "confidence": prediction.confidence,
-            "problem": _format(prediction),
-        }
+        WorstRow(
+            id=prediction.id,
+            input=shorten(inputs.get(prediction.id, "")),
+            expected=shorten(written(task, prediction.reference)),
+            answer=shorten(prediction.text),
+            score=value,
+            confidence=prediction.confidence,
+            problem=_format(prediction),
+        )
         for prediction, value in ranked[:WORST]
     ]
 

@@ -11,7 +11,8 @@ from finetune.console import resolved
 from finetune.errors import FinetuneError, ModelFault
 from finetune.evaluation.completions import Completion, Message
 from finetune.evaluation.llama_child import REDO, LlamaChild, RuntimeFault
-from finetune.evaluation.llama_runtime import SWITCH, ExtraBuffers, crash_note, extra_buffers, facts
+from finetune.evaluation.llama_messages import A, Complete, Completed, Request, Tokenise, Tokens
+from finetune.evaluation.llama_runtime import SWITCH, ExtraBuffers, crash_note, extra_buffers, runtime_facts
 from finetune.evaluation.llama_worker import NO_NUMBER, TEMPLATE_KEY
 from finetune.threads import Load, fitting
 
@@ -51,17 +52,17 @@ class LlamaCppBackend:
         except BaseException:
             self._child.close()
             raise
-        if not loaded["template"]:
+        if not loaded.template:
             self._child.close()
             raise ModelFault(f"{self._path.name} holds no {TEMPLATE_KEY}", REDO, "E471")
-        if all(value == NO_NUMBER for value in loaded["logits"]):
+        if all(value == NO_NUMBER for value in loaded.logits):
             self._child.close()
             raise ModelFault(f"{self._path.name} computes no numbers (NaN): its weights are damaged", REDO, "E470")
-        self._template: str = loaded["template"]
-        self._specials: dict[str, Any] = loaded["special_tokens"]
+        self._template = loaded.template
+        self._specials: dict[str, Any] = loaded.special_tokens
         # llama.cpp's own chat code removes a BOS that both the template and the vocabulary would add.
-        self._add_bos: bool = loaded["add_bos"]
-        self.runtime: dict[str, Any] = facts(loaded, extra)
+        self._add_bos = loaded.add_bos
+        self.runtime = runtime_facts(loaded, extra)
         """how this file is run, for the report"""
 
     def _fall_back(self, fault: RuntimeFault) -> None:
@@ -75,15 +76,15 @@ class LlamaCppBackend:
         resolved("extra_buffers", "off", f"{self._path.name}: {note}")
         self._start(ExtraBuffers(False, note))
 
-    def _ask(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+    def _ask(self, request: Request, kind: type[A], doing: str) -> A:
         if self._child.closed:  # Ctrl-C ended the answer before, and chat.py goes on
             self._start(self._extra)
         try:
-            return self._child.ask(request, doing)
+            return self._child.ask(request, kind, doing)
         except RuntimeFault as fault:
             self._fall_back(fault)
         try:
-            return self._child.ask(request, doing)
+            return self._child.ask(request, kind, doing)
         except RuntimeFault as fault:
             raise fault.shown() from None
 
@@ -104,7 +105,7 @@ class LlamaCppBackend:
         text = self.prompt_text(messages)
         bos = self._specials.get("bos_token", "")
         add_bos = self._add_bos and not (bos and text.startswith(bos))
-        return self._ask({"do": "tokenise", "text": text, "add_bos": add_bos}, "reading a prompt with")["ids"]
+        return self._ask(Tokenise(text, add_bos), Tokens, "reading a prompt with").ids
 
     def generate(self, conversations: Sequence[Sequence[Message]], max_new_tokens: int) -> Iterator[Completion]:
         for messages in conversations:
@@ -116,10 +117,9 @@ class LlamaCppBackend:
                     f"raise generation.context in configs/benchmark_config.yaml to {needed} or more",
                     "E402",
                 )
-            request = {"do": "complete", "ids": prompt, "max_new_tokens": max_new_tokens}
-            answer = self._ask(request, "answering with")
+            answer = self._ask(Complete(prompt, max_new_tokens), Completed, "answering with")
             self._answered = True
-            yield Completion(answer["text"], answer["tokens"], answer["seconds"], answer["finished"])
+            yield Completion(answer.text, answer.tokens, answer.seconds, answer.finished)
 
     def close(self) -> None:
         self._child.close()

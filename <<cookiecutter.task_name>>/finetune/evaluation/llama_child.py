@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import weakref
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from finetune.child_process import (
     CRASHES,
@@ -26,6 +25,18 @@ from finetune.child_process import (
     signal_name,
 )
 from finetune.errors import FinetuneError, ModelFault
+from finetune.evaluation.llama_messages import (
+    A,
+    Alive,
+    Failed,
+    Load,
+    Loaded,
+    ReadVocabulary,
+    Request,
+    Vocabulary,
+    read_answer,
+    to_line,
+)
 
 REDO = "run scripts/06_convert_gguf.py --force"
 _WORKER = "finetune.evaluation.llama_worker"
@@ -60,7 +71,7 @@ class LlamaChild:
 
     def __init__(self, path: Path) -> None:
         self._path = path.resolve()
-        self._shown = path.name
+        self._name = path.name
         self._limit = patience(path.stat().st_size if path.is_file() else 0)
         home = tempfile.TemporaryDirectory(prefix="finetune-")
         self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115  closed by _finish
@@ -79,44 +90,47 @@ class LlamaChild:
     def pid(self) -> int:
         return self._process.pid
 
-    def load(self, *, context: int, threads: int, extra_buffers: bool) -> dict[str, Any]:
-        """Load the file and run it once; what the worker's `facts` says. ModelFault (E470) for a file it refuses."""
-        request = {"do": "load", "context": context, "threads": threads, "extra_buffers": extra_buffers}
-        return self._open(request, "loading")
+    def load(self, *, context: int, threads: int, extra_buffers: bool) -> Loaded:
+        """Load the file and run it once. ModelFault (E470) for a file it refuses."""
+        request = Load(path=str(self._path), context=context, threads=threads, extra_buffers=extra_buffers)
+        return self._open(request, Loaded, "loading")
 
-    def vocabulary(self) -> dict[str, Any]:
-        """Load the vocabulary alone: {"add_bos": bool}."""
-        return self._open({"do": "vocabulary"}, "loading the vocabulary of")
+    def vocabulary(self) -> Vocabulary:
+        """Load the vocabulary alone."""
+        return self._open(ReadVocabulary(path=str(self._path)), Vocabulary, "loading the vocabulary of")
 
-    def _open(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
-        answer = self._exchange(request | {"path": str(self._path)}, doing)
-        if answer.get("missing"):
+    def _open(self, request: Load | ReadVocabulary, kind: type[A], doing: str) -> A:
+        answer = self._exchange(request, kind, doing)
+        if not isinstance(answer, Failed):
+            return answer
+        if answer.missing:
             raise FinetuneError(
-                f"llama-cpp-python cannot be used: {answer['failed']}", 'run pip install -e ".[export]"', "E520"
+                f"llama-cpp-python cannot be used: {answer.reason}", 'run pip install -e ".[export]"', "E520"
             )
-        if "failed" in answer:
-            show(last_lines(self._log))
-            raise ModelFault(f"llama.cpp cannot load {self._shown}: {answer['failed']}", REDO, "E470")
-        return answer
+        show(last_lines(self._log))
+        raise ModelFault(f"llama.cpp cannot load {self._name}: {answer.reason}", REDO, "E470")
 
-    def ask(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
-        """The answer to one request; RuntimeFault when there is none. `doing` says in a message what it was for."""
-        answer = self._exchange(request, doing)
-        if "failed" in answer:
-            message = f"llama.cpp failed while {doing} {self._shown}: {answer['failed']}"
+    def ask(self, request: Request, kind: type[A], doing: str) -> A:
+        """The answer, of `kind`, to one request; RuntimeFault when there is none.
+
+        `doing` says in a message what it was for.
+        """
+        answer = self._exchange(request, kind, doing)
+        if isinstance(answer, Failed):
+            message = f"llama.cpp failed while {doing} {self._name}: {answer.reason}"
             raise RuntimeFault(message, REDO, "E483", signal=None, lines=last_lines(self._log))
         return answer
 
-    def _exchange(self, request: dict[str, Any], doing: str) -> dict[str, Any]:
+    def _exchange(self, request: Request, kind: type[A], doing: str) -> A | Failed:
         assert self._process.stdin is not None
         try:
             self._watch.expect(self._limit)
             try:
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.write(to_line(request))
                 self._process.stdin.flush()
             except BrokenPipeError:
                 raise self._fault(doing) from None
-            while "alive" in (answer := self._read(doing)):
+            while isinstance(answer := self._read(kind, doing), Alive):
                 self._watch.expect(self._limit)
             return answer
         except BaseException:  # after Ctrl-C too: the next line would answer a request of before
@@ -125,21 +139,18 @@ class LlamaChild:
         finally:
             self._watch.rest()
 
-    def _read(self, doing: str) -> dict[str, Any]:
+    def _read(self, kind: type[A], doing: str) -> A | Failed | Alive:
         assert self._process.stdout is not None
         line = self._process.stdout.readline(_LONGEST_LINE)
         if not line.endswith(b"\n") and len(line) < _LONGEST_LINE:
             raise self._fault(doing)
         try:
-            answer = json.loads(line)
-            if not isinstance(answer, dict):
-                raise ValueError
+            return read_answer(line, kind)
         except ValueError:
             lines = [*last_lines(self._log), f"it said: {line[:200]!r}"]
-            message = f"llama.cpp's process wrote what is no answer while {doing} {self._shown}"
+            message = f"llama.cpp's process wrote what is no answer while {doing} {self._name}"
             fix = f"run the same command again; if it stays, {REDO}"
             raise RuntimeFault(message, fix, "E483", signal=None, lines=lines) from None
-        return answer
 
     def _fault(self, doing: str) -> RuntimeFault:
         """Why the process no longer speaks."""
@@ -148,7 +159,7 @@ class LlamaChild:
             code = self._process.wait(GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             lives, code = True, 0
-        lines, where = last_lines(self._log), f"while {doing} {self._shown}"
+        lines, where = last_lines(self._log), f"while {doing} {self._name}"
         if self._watch.expired:
             message = f"llama.cpp gave no sign of life for {self._limit:.0f} seconds {where}, and was ended"
             return RuntimeFault(message, hang_remedy(self._limit), "E482", signal=None, lines=lines)

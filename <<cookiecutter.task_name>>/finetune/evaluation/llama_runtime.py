@@ -18,11 +18,12 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from finetune.console import guarded, resolved, say
 from finetune.errors import OK, ModelFault
 from finetune.evaluation.llama_child import LlamaChild, RuntimeFault
+from finetune.evaluation.llama_messages import Loaded
+from finetune.evaluation.report_parts import Runtime
 from finetune.evaluation.tiny_gguf import CONTEXT, write_tiny_gguf
 
 SWITCH = "LLM_FT_EXTRA_BUFFERS"
@@ -46,15 +47,15 @@ class ExtraBuffers:
 @functools.cache
 def extra_buffers() -> ExtraBuffers:
     """What holds on this machine; proven once in a process where the CPU announces AMX."""
-    told = os.environ.get(SWITCH, "")
-    if told == "off":
+    switch = os.environ.get(SWITCH, "")
+    if switch == "off":
         return ExtraBuffers(False, f"extra buffer types off: {SWITCH}=off")
-    if told == "on" or not announces_amx():
+    if switch == "on" or not announces_amx():
         return ExtraBuffers(True)
     say("  this CPU has AMX: trying llama.cpp's kernels for it on a tiny model …")
-    found = prove()
-    resolved("extra_buffers", "on" if found.on else "off", found.note or "AMX kernels agree with the plain ones")
-    return found
+    proven = prove()
+    resolved("extra_buffers", "on" if proven.on else "off", proven.note or "AMX kernels agree with the plain ones")
+    return proven
 
 
 def announces_amx() -> bool:
@@ -94,7 +95,7 @@ def crash_note(fault: RuntimeFault) -> str:
 def _logits(path: Path, *, extra: bool) -> list[float]:
     child = LlamaChild(path)
     try:
-        return child.load(context=CONTEXT, threads=2, extra_buffers=extra)["logits"]
+        return child.load(context=CONTEXT, threads=2, extra_buffers=extra).logits
     finally:
         child.close()
 
@@ -105,14 +106,10 @@ def cosine(one: Sequence[float], other: Sequence[float]) -> float:
     return sum(a * b for a, b in zip(one, other, strict=True)) / lengths if lengths else 0.0
 
 
-def facts(loaded: dict[str, Any], extra: ExtraBuffers) -> dict[str, Any]:
-    """How a GGUF file was run, for the report: package, what llama.cpp says it uses, extra buffer types."""
-    return {
-        "package": f"llama-cpp-python {loaded['version']}",
-        "system": loaded["system"],
-        "extra_buffers": extra.on,
-        **({"note": extra.note} if extra.note else {}),
-    }
+def runtime_facts(loaded: Loaded, extra: ExtraBuffers) -> Runtime:
+    """How a GGUF file was run, for the report."""
+    how = Runtime(package=f"llama-cpp-python {loaded.version}", system=loaded.system, extra_buffers=extra.on)
+    return how.model_copy(update={"note": extra.note}) if extra.note else how
 
 
 def compilers() -> list[str]:
@@ -122,11 +119,11 @@ def compilers() -> list[str]:
     spec = find_spec("llama_cpp")
     installed = Path(spec.origin).parent / "lib" if spec and spec.origin else None
     folder = os.environ.get("LLAMA_CPP_LIB_PATH") or installed
-    found: set[str] = set()
+    names: set[str] = set()
     for path in sorted(Path(folder).glob("*ggml*")) if folder else ():
-        named = _COMPILER.findall(path.read_bytes()) if path.is_file() else []
-        found |= {name.decode("ascii", errors="replace").strip() for name in named}
-    return sorted(found)
+        matches = _COMPILER.findall(path.read_bytes()) if path.is_file() else []
+        names |= {name.decode("ascii", errors="replace").strip() for name in matches}
+    return sorted(names)
 
 
 def describe() -> int:
@@ -137,12 +134,11 @@ def describe() -> int:
             loaded = child.load(context=CONTEXT, threads=2, extra_buffers=False)
         finally:
             child.close()
-    say(f"package       llama-cpp-python {loaded['version']}")
+    say(f"package       llama-cpp-python {loaded.version}")
     say(f"compiler      {', '.join(compilers()) or 'not named in its libraries'}")
-    say(f"instructions  {loaded['system']}")
+    say(f"instructions  {loaded.system}")
     say(f"AMX           {'announced by this CPU' if announces_amx() else 'not announced by this CPU'}")
-    found = prove()
-    say(f"proof         {found.note or 'extra buffer types on: they survive and agree with the plain kernels'}")
+    say(f"proof         {prove().note or 'extra buffer types on: they survive and agree with the plain kernels'}")
     return OK
 
 

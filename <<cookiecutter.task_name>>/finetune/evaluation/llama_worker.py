@@ -1,16 +1,14 @@
-"""llama.cpp in a process of its own: one request a line in, answers a line each out, all of it JSON.
+"""llama.cpp in a process of its own: requests of llama_messages.py come in, each is answered by one of its answers.
 
     python -m finetune.evaluation.llama_worker PARENT_PID
 
-Started by finetune/evaluation/llama_child.py, never by hand. Requests: {"do": "load", "path", "context", "threads",
-"extra_buffers"}, {"do": "vocabulary", "path"}, {"do": "tokenise", "text", "add_bos"}, {"do": "complete", "ids",
-"max_new_tokens"}. One that fails answers {"failed": reason}; lines {"alive": true} may come before an answer.
+Started by finetune/evaluation/llama_child.py, never by hand. A request that fails is answered too, and signs
+of life may come before an answer.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import math
 import os
 import signal
@@ -21,6 +19,21 @@ from importlib import metadata
 from typing import Any
 
 from finetune.child_process import end_with
+from finetune.evaluation.llama_messages import (
+    Alive,
+    Answer,
+    Complete,
+    Completed,
+    Failed,
+    Load,
+    Loaded,
+    ReadVocabulary,
+    Tokenise,
+    Tokens,
+    Vocabulary,
+    read_request,
+    to_line,
+)
 
 BEAT_SECONDS = 1.0
 WARM_UP = 32
@@ -29,13 +42,12 @@ SHOWN_LOGITS = 512
 NO_NUMBER = 1e30
 """Stands for a logit that is infinite or NaN; JSON has neither."""
 TEMPLATE_KEY = "tokenizer.chat_template"
-Answer = dict[str, Any]
 
 
 class Runner:
     """One GGUF file; greedy decoding. llama.cpp keeps the tokens two prompts begin with in its cache."""
 
-    def __init__(self, path: str, context: int, threads: int, extra_buffers: bool, alive: Callable[[], None]) -> None:
+    def __init__(self, asked: Load, alive: Callable[[], None]) -> None:
         import llama_cpp
         from llama_cpp._logger import set_verbose
 
@@ -46,15 +58,15 @@ class Runner:
                     super().eval(tokens[start : start + self.n_batch])
                     alive()
 
-        if not extra_buffers:
+        if not asked.extra_buffers:
             _switch_off_extra_buffers()
         self._alive = alive
         self._llama = Llama(
-            path,
-            n_ctx=context,
+            asked.path,
+            n_ctx=asked.context,
             n_gpu_layers=-1,
-            n_threads=threads,
-            n_threads_batch=threads,
+            n_threads=asked.threads,
+            n_threads_batch=asked.threads,
             logits_all=False,
             verbose=True,
         )
@@ -64,7 +76,7 @@ class Runner:
         sys.stderr.flush()
         os.ftruncate(2, 0)
         self._vocab = llama_cpp.llama_model_get_vocab(self._llama.model)
-        self._logits = self._warm_up(context)
+        self._logits = self._warm_up(asked.context)
 
     def _warm_up(self, context: int) -> list[float]:
         """Read a batch and one token more, so that kernels which crash do so now; the first logits after it."""
@@ -77,7 +89,7 @@ class Runner:
         self._llama.reset()
         return [value if math.isfinite(value) else NO_NUMBER for value in logits]
 
-    def facts(self) -> Answer:
+    def loaded(self) -> Loaded:
         import llama_cpp
 
         ids = {
@@ -85,36 +97,35 @@ class Runner:
             "eos_token": llama_cpp.llama_vocab_eos(self._vocab),
             "pad_token": llama_cpp.llama_vocab_pad(self._vocab),
         }
-        return {
-            "template": self._llama.metadata.get(TEMPLATE_KEY),
-            # As templates expect them, from the file's vocabulary.
-            "special_tokens": {name: self._piece(token) for name, token in ids.items() if token >= 0},
-            "add_bos": bool(llama_cpp.llama_vocab_get_add_bos(self._vocab)),
-            "version": metadata.version("llama-cpp-python"),
-            "system": " ".join(llama_cpp.llama_print_system_info().decode("utf-8", errors="replace").split()),
-            "logits": self._logits,
-        }
+        return Loaded(
+            template=self._llama.metadata.get(TEMPLATE_KEY),
+            special_tokens={name: self._piece(token) for name, token in ids.items() if token >= 0},
+            add_bos=bool(llama_cpp.llama_vocab_get_add_bos(self._vocab)),
+            version=metadata.version("llama-cpp-python"),
+            system=" ".join(llama_cpp.llama_print_system_info().decode("utf-8", errors="replace").split()),
+            logits=self._logits,
+        )
 
-    def tokenise(self, text: str, add_bos: bool) -> Answer:
-        return {"ids": self._llama.tokenize(text.encode("utf-8"), add_bos=add_bos, special=True)}
+    def tokenise(self, asked: Tokenise) -> Tokens:
+        return Tokens(self._llama.tokenize(asked.text.encode("utf-8"), add_bos=asked.add_bos, special=True))
 
-    def complete(self, ids: list[int], max_new_tokens: int) -> Answer:
+    def complete(self, asked: Complete) -> Completed:
         import llama_cpp
 
         began = time.perf_counter()
         tokens: list[int] = []
         finished = False
         written = 0
-        for token in self._llama.generate(ids, temp=0.0, repeat_penalty=1.0):
+        for token in self._llama.generate(asked.ids, temp=0.0, repeat_penalty=1.0):
             written += 1
             finished = llama_cpp.llama_vocab_is_eog(self._vocab, token)
             if finished:
                 break
             tokens.append(token)
-            if written >= max_new_tokens:
+            if written >= asked.max_new_tokens:
                 break
         seconds = time.perf_counter() - began
-        return {"text": self.detokenise(tokens), "tokens": written, "seconds": seconds, "finished": bool(finished)}
+        return Completed(self.detokenise(tokens), written, seconds, bool(finished))
 
     def _piece(self, token: int) -> str:
         """The token's literal text, special tokens included."""
@@ -152,8 +163,8 @@ def _switch_off_extra_buffers() -> None:
     bindings.llama_model_default_params = without
 
 
-def vocabulary(path: str) -> Answer:
-    """What can be told without the weights: whether llama.cpp, and so Ollama, puts BOS before each prompt."""
+def read_vocabulary(path: str) -> Vocabulary:
+    """What is known without the weights."""
     import llama_cpp
 
     parameters = llama_cpp.llama_model_default_params()
@@ -161,7 +172,7 @@ def vocabulary(path: str) -> Answer:
     model = llama_cpp.llama_model_load_from_file(path.encode(), parameters)
     if not model:
         raise ValueError(f"Failed to load model from file: {path}")
-    return {"add_bos": bool(llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model)))}
+    return Vocabulary(bool(llama_cpp.llama_vocab_get_add_bos(llama_cpp.llama_model_get_vocab(model))))
 
 
 def serve(parent: int) -> None:
@@ -173,34 +184,34 @@ def serve(parent: int) -> None:
     os.dup2(2, 1)
 
     def say(answer: Answer) -> None:
-        out.write(json.dumps(answer).encode() + b"\n")
+        out.write(to_line(answer))
         out.flush()
 
-    said = time.monotonic()
+    last_beat = time.monotonic()
 
     def alive() -> None:
-        nonlocal said
-        if time.monotonic() - said >= BEAT_SECONDS:
-            said = time.monotonic()
-            say({"alive": True})
+        nonlocal last_beat
+        if time.monotonic() - last_beat >= BEAT_SECONDS:
+            last_beat = time.monotonic()
+            say(Alive())
 
     runner: Runner | None = None
     for line in sys.stdin.buffer:
-        request = json.loads(line)
-        do = request.pop("do")
+        request = read_request(line)
         try:
-            if do == "load":
-                runner = Runner(**request, alive=alive)
-                say(runner.facts())
-            elif do == "vocabulary":
-                say(vocabulary(**request))
+            if isinstance(request, Load):
+                runner = Runner(request, alive)
+                say(runner.loaded())
+            elif isinstance(request, ReadVocabulary):
+                say(read_vocabulary(request.path))
             else:
-                say(getattr(runner, do)(**request))
+                assert runner is not None
+                say(runner.tokenise(request) if isinstance(request, Tokenise) else runner.complete(request))
         except Exception as failure:  # the parent knows what was asked for, and so what to say about it
             if isinstance(failure, BrokenPipeError):
                 return
             kind = "" if isinstance(failure, (ValueError, RuntimeError)) else f"{type(failure).__name__}: "
-            say({"failed": f"{kind}{failure}", "missing": isinstance(failure, ImportError)})
+            say(Failed(f"{kind}{failure}", isinstance(failure, ImportError)))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from finetune.evaluation.gate import LIMITED, PASSED
 from finetune.evaluation.report_parts import GateRow
 from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport
 from finetune.markdown import CHARACTERS, fenced, folded, one_line, plain, table
+from finetune.numbers import format_number, format_signed, format_size
 
 CLASSES = 60
 """Rows of the per-class table; the weakest come first, the HTML has all."""
@@ -40,17 +41,19 @@ def render_markdown(report: EvaluationReport) -> str:
 def _headline(report: EvaluationReport) -> str:
     mark = {PASSED: "✅ Passed", LIMITED: "⚠️ Limited run, not comparable"}.get(report.verdict, "❌ Failed")
     primary = report.primary
-    return f"{mark}: {plain(primary.metric)} {number(primary.value)} (threshold {number(primary.threshold)})"
+    return (
+        f"{mark}: {plain(primary.metric)} {format_number(primary.value)} (threshold {format_number(primary.threshold)})"
+    )
 
 
 def _summary(report: EvaluationReport) -> str:
     primary, rows = report.primary, report.outputs.rows
     low, high = primary.ci
-    text = f"{primary.confidence:.0%} interval {number(low)} to {number(high)} over {rows} test rows."
+    text = f"{primary.confidence:.0%} interval {format_number(low)} to {format_number(high)} over {rows} test rows."
     if zero := report.baselines.zero_shot:
-        text += f" Zero-shot {number(zero.value)}, difference {signed(zero.difference.difference)}."
+        text += f" Zero-shot {format_number(zero.value)}, difference {format_signed(zero.difference.difference)}."
     if majority := report.baselines.majority:
-        text += f" Constant answer {number(majority.value)}."
+        text += f" Constant answer {format_number(majority.value)}."
     if missed := [row.name for row in judged_rows(report) if not row.passed]:
         text += f" Not passed: {', '.join(map(plain, missed))}."
     return text
@@ -65,8 +68,8 @@ def _gates(report: EvaluationReport) -> list[str]:
         (
             "✅" if row.passed else "❌",
             plain(row.name),
-            number(row.value),
-            number(row.threshold),
+            format_number(row.value),
+            format_number(row.threshold),
             plain(row.note),
         )
         for row in report.gates
@@ -81,11 +84,11 @@ def _artefacts(report: EvaluationReport) -> list[str]:
         (
             "open" if row.is_open else "✅" if row.passed else "❌",
             plain(row.name),
-            number(row.value),
-            signed(row.difference),
-            number(row.tolerance),
-            size(row.bytes),
-            number(row.tokens_per_s, 1),
+            format_number(row.value),
+            format_signed(row.difference),
+            format_number(row.tolerance),
+            format_size(row.bytes),
+            format_number(row.tokens_per_s, 1),
         )
         for row in report.artefacts
     )
@@ -98,8 +101,8 @@ def runtime_notes(artefacts: Iterable[ArtefactRow]) -> list[str]:
     """One sentence for each way in which GGUF files were not run as llama.cpp does by itself; none where all were."""
     names: dict[str, list[str]] = {}
     for row in artefacts:
-        if note := (row.runtime or {}).get("note"):
-            names.setdefault(str(note), []).append(row.name)
+        if note := row.runtime and row.runtime.note:
+            names.setdefault(note, []).append(row.name)
     return [f"{', '.join(files)} ran with {note}." for note, files in names.items()]
 
 
@@ -109,16 +112,16 @@ def _metrics(report: EvaluationReport) -> list[str]:
     rows = [
         (
             plain(name),
-            number(value),
-            " to ".join(map(number, report.intervals[name])),
-            *(number(baseline.metrics.get(name)) for _, baseline in baselines),
+            format_number(value),
+            " to ".join(map(format_number, report.intervals[name])),
+            *(format_number(baseline.metrics.get(name)) for _, baseline in baselines),
         )
         for name, value in report.metrics.items()
     ]
     outputs, speed = report.outputs, report.speed
     note = (
         f"{outputs.unparseable} of {outputs.rows} answers unparseable, {outputs.unfinished} cut off; "
-        f"{number(speed.rows_per_s, 1)} rows/s, {number(speed.tokens_per_s, 1)} tokens/s."
+        f"{format_number(speed.rows_per_s, 1)} rows/s, {format_number(speed.tokens_per_s, 1)} tokens/s."
     )
     if before := report.baselines.zero_shot:
         note += f" Zero-shot: {before.unparseable} unparseable, {before.unfinished} cut off."
@@ -142,10 +145,10 @@ def _classes(report: EvaluationReport) -> list[str]:
     rows = (
         (
             plain(row.name),
-            number(row.f1),
-            number(row.zero_shot_f1),
-            number(row.precision),
-            number(row.recall),
+            format_number(row.f1),
+            format_number(row.zero_shot_f1),
+            format_number(row.precision),
+            format_number(row.recall),
             str(row.support),
         )
         for row in classes[:CLASSES]
@@ -192,20 +195,3 @@ def _provenance(report: EvaluationReport) -> list[str]:
 
 def _folded(title: str, lines: Iterable[str]) -> list[str]:
     return folded(plain(title), "\n".join(lines)).split("\n")
-
-
-def number(value: object, digits: int = 3) -> str:
-    return f"{value:.{digits}f}" if isinstance(value, (int, float)) else plain(value or "–")
-
-
-def signed(value: object) -> str:
-    if not isinstance(value, (int, float)):
-        return "–"
-    text = f"{value:+.3f}"
-    return "0.000" if text in ("+0.000", "-0.000") else text
-
-
-def size(value: object) -> str:
-    if not isinstance(value, (int, float)):
-        return "–"
-    return f"{value / 1e9:.2f} GB" if value >= 1e9 else f"{value / 1e6:.1f} MB"

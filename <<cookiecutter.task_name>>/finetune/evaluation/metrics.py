@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from finetune.config.task import METRICS, TaskDefinition
+from finetune.evaluation.report_parts import ClassRow, Confusion
 from finetune.evaluation.textual import same_text, token_f1, tokens
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ class Scores:
     """all metrics of the task type, and finished_rate; each in 0..1"""
     statistics: dict[str, RowStatistics]
     """the same metrics per row, for the bootstrap"""
-    per_class: list[dict[str, Any]] = field(default_factory=list)
-    """classification: one row a label; extraction: one row an entity type: name, precision, recall, f1, support"""
-    confusion: dict[str, Any] | None = None
-    """classification: {"labels", "columns", "counts"}, counts[reference][prediction], the last column unparseable"""
+    per_class: list[ClassRow] = field(default_factory=list)
+    """classification: one row a label; extraction: one row an entity type"""
+    confusion: Confusion | None = None
+    """classification: counts[reference][prediction], the last column unparseable"""
     unparseable: int = 0
     unfinished: int = 0
 
@@ -80,7 +81,7 @@ def score(task: TaskDefinition, predictions: Sequence[Prediction]) -> Scores:
     }[task.task_type]()
     statistics["finished_rate"] = _mean([float(p.finished) for p in predictions])
     assert set(METRICS[task.task_type]) <= set(statistics)
-    per_class: list[dict[str, Any]] = []
+    per_class: list[ClassRow] = []
     confusion = None
     if task.task_type == "classification":
         per_class, confusion = per_label(task.label_names, predictions)
@@ -108,9 +109,9 @@ def row_score(task: TaskDefinition, prediction: Prediction) -> float:
             if same_text(prediction.parsed, prediction.reference)
             else token_f1(prediction.parsed, prediction.reference)
         )
-    found, wanted = bag(prediction.parsed), bag(prediction.reference)
-    size = found.total() + wanted.total()
-    return 2 * (found & wanted).total() / size if size else 1.0
+    got, wanted = bag(prediction.parsed), bag(prediction.reference)
+    size = got.total() + wanted.total()
+    return 2 * (got & wanted).total() / size if size else 1.0
 
 
 def _mean(values: Sequence[float]) -> RowStatistics:
@@ -146,7 +147,7 @@ def _classification(labels: Sequence[str], predictions: Sequence[Prediction]) ->
     }
 
 
-def per_label(labels: Sequence[str], predictions: Sequence[Prediction]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def per_label(labels: Sequence[str], predictions: Sequence[Prediction]) -> tuple[list[ClassRow], Confusion]:
     """Precision, recall, F1 and support of every label, and the confusion matrix with its unparseable column."""
     from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
@@ -156,7 +157,7 @@ def per_label(labels: Sequence[str], predictions: Sequence[Prediction]) -> tuple
     rows = [_class_row(label, *values) for label, values in zip(labels, table, strict=True)]
     columns = [*labels, UNPARSEABLE]
     counts = confusion_matrix(expected, got, labels=columns)[: len(labels)]  # nothing is expected to be unparseable
-    return rows, {"labels": list(labels), "columns": columns, "counts": counts.tolist()}
+    return rows, Confusion(labels=list(labels), columns=columns, counts=counts.tolist())
 
 
 def bag(entities: Sequence[Entity] | None) -> Counter[tuple[str, str]]:
@@ -190,7 +191,7 @@ def _share(part: np.ndarray, whole: np.ndarray, empty: np.ndarray | float = 0.0)
     return np.divide(part, whole, out=np.broadcast_to(agreed, whole.shape).copy(), where=whole > 0)
 
 
-def per_entity_type(types: Sequence[str], predictions: Sequence[Prediction]) -> list[dict[str, Any]]:
+def per_entity_type(types: Sequence[str], predictions: Sequence[Prediction]) -> list[ClassRow]:
     """Precision, recall, F1 and support (entities, not rows) of every entity type; 0 where nothing can be divided."""
     rows = []
     for name in types:
@@ -213,10 +214,16 @@ def per_entity_type(types: Sequence[str], predictions: Sequence[Prediction]) -> 
     return rows
 
 
-def _class_row(name: str, precision: float, recall: float, f1: float, support: int) -> dict[str, Any]:
-    return {
-        "name": name, "precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support),
-    }  # fmt: skip
+def _class_row(name: str, precision: float, recall: float, f1: float, support: int) -> ClassRow:
+    """A row without its baseline, which the report adds."""
+    return ClassRow(
+        name=name,
+        precision=float(precision),  # of numpy
+        recall=float(recall),
+        f1=float(f1),
+        support=int(support),
+        zero_shot_f1=None,
+    )
 
 
 def _generation(predictions: Sequence[Prediction]) -> dict[str, RowStatistics]:

@@ -10,9 +10,10 @@ from finetune.data.report import page as data_page
 from finetune.data.report.schema import DataReport
 from finetune.evaluation import charts
 from finetune.evaluation.gate import LIMITED, PASSED
-from finetune.evaluation.markdown import judged_rows, number, runtime_notes, signed, size
+from finetune.evaluation.markdown import judged_rows, runtime_notes
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.html_page import render_page
+from finetune.numbers import format_number, format_signed, format_size
 
 TEMPLATES = Path(__file__).parent / "templates"
 BASELINE_NAMES = {"zero_shot": "zero-shot", "majority": "constant answer"}
@@ -26,9 +27,9 @@ def render_html(report: EvaluationReport, data: DataReport | None = None) -> str
     primary, curve, confusion = report.primary, report.training, report.confusion
     baselines = [(BASELINE_NAMES.get(name, name), row.value) for name, row in report.baselines.items()]
     filters: dict[str, Callable[..., Any]] = {
-        "number": number,
-        "signed": signed,
-        "size": size,
+        "number": format_number,
+        "signed": format_signed,
+        "size": format_size,
         "percent": _percent,
         **data_page.FILTERS,
     }

@@ -14,13 +14,16 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import msgspec
+
 from finetune.config.project import Project
 from finetune.console import progress, say
-from finetune.data.chat_format import parse_completion, template_options
+from finetune.data.chat_format import EvaluationRecord, parse_completion, template_options
 from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ADAPTER, MERGED, ZERO_SHOT, artefact_path, open_backend
 from finetune.evaluation.completions import Backend
 from finetune.evaluation.metrics import Prediction, Scores, score
+from finetune.evaluation.report_parts import Runtime, Speed
 from finetune.provenance import NO_MANIFEST, digest, read_manifest, sha256, tree_digest, write_manifest, write_text
 from finetune.sealed import is_current
 
@@ -32,13 +35,16 @@ class ArtefactScore:
     name: str
     digest: str
     """fingerprint of the artefact's files (and of the base model below an adapter)"""
-    metrics: dict[str, float]
     scores: Scores
     predictions: list[Prediction]
     reused: bool
     """the answers come from an earlier run over the same artefact, test set and settings"""
-    runtime: dict[str, Any] | None = None
-    """how llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py); None for everything else"""
+    runtime: Runtime | None = None
+    """of a GGUF file; None for everything else"""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        return self.scores.metrics
 
     @property
     def seconds(self) -> float:
@@ -50,38 +56,35 @@ class ArtefactScore:
         return sum(prediction.tokens for prediction in self.predictions) / max(self.seconds, 1e-9)
 
     @property
-    def speed(self) -> dict[str, Any]:
+    def speed(self) -> Speed:
         """Rows, seconds, throughput, and the seconds of a row (in a batch: its share), median and 95th percentile."""
         times = sorted(prediction.seconds for prediction in self.predictions)
         marks = quantiles(times, n=20, method="inclusive") if len(times) > 1 else times * 19
-        return {
-            "rows": len(times),
-            "seconds": self.seconds,
-            "rows_per_s": len(times) / max(self.seconds, 1e-9),
-            "tokens_per_s": self.tokens_per_s,
-            "seconds_per_row_median": marks[9],
-            "seconds_per_row_p95": marks[18],
-        }
+        return Speed(
+            rows=len(times),
+            seconds=self.seconds,
+            rows_per_s=len(times) / max(self.seconds, 1e-9),
+            tokens_per_s=self.tokens_per_s,
+            seconds_per_row_median=marks[9],
+            seconds_per_row_p95=marks[18],
+        )
 
 
-def read_test(project: Project, limit: int | None = None) -> list[dict[str, Any]]:
-    """The test records {"id", "messages", "reference"}; FinetuneError when step 02 has not made them for this task."""
+def read_test(project: Project, limit: int | None = None) -> list[EvaluationRecord]:
+    """The test set, or its first `limit` rows; FinetuneError when step 02 has not made it for this task."""
     path = project.paths.test
     name, redo = project.paths.relative(path), "run scripts/02_convert_format.py"
     if not path.is_file():
         raise FinetuneError(f"no test set in {name}", redo + " first", "E410")
     records = []
-    with open(path, encoding="utf-8") as file:
+    decode, labels = msgspec.json.Decoder(EvaluationRecord).decode, project.task.label_names
+    with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
-                record = json.loads(line)
-                complete = isinstance(record, dict) and {"id", "messages", "reference"} <= record.keys()
-            except ValueError:
-                complete = False
-            if not complete:
-                raise FinetuneError(f"{name}:{number} is damaged", redo + " again", "E411")
-            labels = project.task.label_names
-            if project.task.task_type == "classification" and record["reference"] not in labels:
+                record = decode(line)
+            except (msgspec.DecodeError, UnicodeError):
+                raise FinetuneError(f"{name}:{number} is damaged", redo + " again", "E411") from None
+            if project.task.task_type == "classification" and record.reference not in labels:
                 raise FinetuneError(f"{name}:{number} has a label the task does not define", redo + " again", "E412")
             records.append(record)
     if not records:
@@ -125,33 +128,35 @@ def score_artefact(
     if reused:
         say(f"  {artefact}: {len(records)} kept predictions are up to date")
         predictions = list(read_predictions(kept))
-        runtime = (read_manifest(manifest) or NO_MANIFEST).facts.get("runtime")
+        recorded = (read_manifest(manifest) or NO_MANIFEST).facts.get("runtime")
+        runtime = Runtime.model_validate(recorded) if recorded else None
     else:
         predictions, runtime = _predict(project, artefact, records, backend)
         write_text(kept, "".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in predictions))
-        write_manifest(manifest, step=f"predict {artefact}", inputs=inputs, outputs=[kept], facts={"runtime": runtime})
-    scores = score(project.task, predictions)
-    return ArtefactScore(artefact, fingerprint, scores.metrics, scores, predictions, reused, runtime)
+        facts = {"runtime": runtime.model_dump(exclude_unset=True) if runtime else None}
+        write_manifest(manifest, step=f"predict {artefact}", inputs=inputs, outputs=[kept], facts=facts)
+    return ArtefactScore(artefact, fingerprint, score(project.task, predictions), predictions, reused, runtime)
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:
     """Predictions as `score_artefact` keeps them."""
-    with open(path, encoding="utf-8") as file:
+    decode = msgspec.json.Decoder(Prediction).decode
+    with open(path, "rb") as file:
         for line in file:
-            yield Prediction(**json.loads(line))
+            yield decode(line)
 
 
 def _predict(
-    project: Project, artefact: str, records: list[dict[str, Any]], backend: Backend | None
-) -> tuple[list[Prediction], dict[str, Any] | None]:
+    project: Project, artefact: str, records: list[EvaluationRecord], backend: Backend | None
+) -> tuple[list[Prediction], Runtime | None]:
     """Predictions, and how the runtime ran where a backend says so."""
     used = backend or open_backend(project, artefact)
     try:
-        completions = used.generate([r["messages"] for r in records], project.task.output.max_new_tokens)
+        completions = used.generate([record.messages for record in records], project.task.output.max_new_tokens)
         predictions = [
             Prediction(
-                id=record["id"],
-                reference=record["reference"],
+                id=record.id,
+                reference=record.reference,
                 text=completion.text,
                 parsed=parse_completion(project.task, completion.text),
                 finished=completion.finished,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from finetune import machinery
 from finetune.config.project import Project
+from finetune.data.chat_format import EvaluationRecord
 from finetune.data.report.building import read_data_report
 from finetune.errors import FinetuneError
 from finetune.evaluation.advice import advise
@@ -18,84 +20,120 @@ from finetune.evaluation.curve import read_curve
 from finetune.evaluation.errors import analyse
 from finetune.evaluation.gate import gate, verdict
 from finetune.evaluation.markdown import render_markdown
-from finetune.evaluation.metrics import Scores
 from finetune.evaluation.predictions import ArtefactScore
-from finetune.evaluation.report_parts import Difference
+from finetune.evaluation.report_parts import (
+    Baselines,
+    ClassRow,
+    Data,
+    Majority,
+    Outputs,
+    Primary,
+    Provenance,
+    Task,
+    ZeroShot,
+)
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evaluation.statistics import confidence_interval, paired_difference
 from finetune.provenance import MANIFEST, NO_MANIFEST, digest, environment, read_manifest, sha256, write_text
 
 REPORT_VERSION = 1
+DIGITS = 6
+"""Of every float in a report."""
 
 
 def build_report(
     project: Project,
     tuned: ArtefactScore,
-    records: list[dict[str, Any]],
+    records: list[EvaluationRecord],
     *,
     zero_shot: ArtefactScore | None = None,
-    majority: tuple[str, Scores] | None = None,
+    majority: Majority | None = None,
     limited: bool = False,
 ) -> EvaluationReport:
     """Everything measured on the adapter, compared, judged and explained, ready for `write_report`.
 
-    `records` are the test records behind the predictions (their last message is the input). `limited` stamps a run over
-    part of the test set: its gate never passes.
+    `records` are the test records behind the predictions. `limited` stamps a run over part of the test set: its gate
+    never passes. FinetuneError (E508) where the adapter's manifest leaves something out, or a value is out of range.
     """
+    try:
+        report = _rounded(_measured(project, tuned, records, zero_shot, majority, limited))
+    except ValidationError as error:
+        part = [] if error.title == EvaluationReport.__name__ else [error.title.lower()]
+        places = [".".join([*part, *map(str, detail["loc"])]) for detail in error.errors()[:5]]
+        message = f"the report lacks {', '.join(places)}, or it is out of range"
+        raise FinetuneError(message, "train again with scripts/03_train.py, then evaluate", "E508") from None
+    return report.model_copy(update={"advice": advise(project, report)})
+
+
+def _measured(
+    project: Project,
+    tuned: ArtefactScore,
+    records: list[EvaluationRecord],
+    zero_shot: ArtefactScore | None,
+    majority: Majority | None,
+    limited: bool,
+) -> EvaluationReport:
+    """The report with every digit, before its advice. ValidationError for a part that is not whole."""
     task, settings = project.task, project.benchmark.bootstrap
-    primary = task.metrics.primary
-    scores = tuned.scores
+    primary, scores = task.metrics.primary, tuned.scores
     intervals = {name: confidence_interval(rows, settings) for name, rows in scores.statistics.items()}
+    baselines: dict[str, ZeroShot | Majority] = {}
     difference = None
     if zero_shot:
         difference = paired_difference(scores.statistics[primary], zero_shot.scores.statistics[primary], settings)
-    manifest = read_manifest(project.paths.adapter / MANIFEST) or NO_MANIFEST
+        baselines["zero_shot"] = ZeroShot(
+            value=zero_shot.metrics[primary],
+            metrics=zero_shot.metrics,
+            difference=difference,
+            unparseable=zero_shot.scores.unparseable,
+            unfinished=zero_shot.scores.unfinished,
+        )
+    if majority:
+        baselines["majority"] = majority
+    recorded = (read_manifest(project.paths.adapter / MANIFEST) or NO_MANIFEST).facts
+    data = recorded.get("data", {})
     rows, judged = gate(
         project,
         tuned.metrics,
         interval=intervals[primary],
         difference=difference,
-        trained_on_this_data=_trained_on_this_data(project, manifest.facts),
+        trained_on_this_data=_lies_here(project, data.get("train_sha256")),
         limited=limited,
     )
-    report = _validated({
-        "report_version": REPORT_VERSION,
-        "task": {
-            "name": task.task_name, "type": task.task_type, "description": task.description, "language": task.language,
-            "benchmark_version": project.benchmark.version, "smoke": project.smoke,
-        },
-        "verdict": judged,
-        "limited": limited,
-        "primary": {
-            "metric": primary, "value": tuned.metrics[primary], "threshold": task.metrics.threshold,
-            "ci": list(intervals[primary]), "confidence": settings.confidence,
-            "passed": next(row.passed for row in rows if row.name == primary),
-        },
-        "metrics": dict(tuned.metrics),
-        "intervals": {name: list(interval) for name, interval in intervals.items()},
-        "outputs": {"rows": len(records), "unparseable": scores.unparseable, "unfinished": scores.unfinished},
-        "per_class": _with_baseline(scores.per_class, zero_shot),
-        "confusion": scores.confusion,
-        "baselines": _baselines(primary, zero_shot, majority, difference),
-        "gates": rows,
-        "errors": analyse(task, tuned.predictions, {r["id"]: r["messages"][-1]["content"] for r in records}),
-        "training": read_curve(project.paths.adapter / "training_log.jsonl"),
-        "speed": tuned.speed,
-        "data": {"test_sha256": sha256(project.paths.test), "rows": len(records), **manifest.facts.get("data", {})},
-        "provenance": _provenance(project, tuned, manifest.facts),
-        "advice": [],
-    })  # fmt: skip
-    return report.model_copy(update={"advice": advise(project, report)})
-
-
-def _validated(values: dict[str, Any]) -> EvaluationReport:
-    """The report; FinetuneError (E508) where the adapter's manifest or a measurement leaves something out."""
-    try:
-        return EvaluationReport.model_validate(_plain(values))
-    except ValidationError as error:
-        places = [".".join(map(str, detail["loc"])) for detail in error.errors()[:5]]
-        message = f"the report lacks {', '.join(places)}, or it is out of range"
-        raise FinetuneError(message, "train again with scripts/03_train.py, then evaluate", "E508") from None
+    return EvaluationReport(
+        report_version=REPORT_VERSION,
+        task=Task(
+            name=task.task_name,
+            type=task.task_type,
+            description=task.description,
+            language=task.language,
+            benchmark_version=project.benchmark.version,
+            smoke=project.smoke,
+        ),
+        verdict=judged,
+        limited=limited,
+        primary=Primary(
+            metric=primary,
+            value=tuned.metrics[primary],
+            threshold=task.metrics.threshold,
+            ci=list(intervals[primary]),
+            confidence=settings.confidence,
+            passed=next(row.passed for row in rows if row.name == primary),
+        ),
+        metrics=tuned.metrics,
+        intervals={name: list(interval) for name, interval in intervals.items()},
+        outputs=Outputs(rows=len(records), unparseable=scores.unparseable, unfinished=scores.unfinished),
+        per_class=_with_baseline(scores.per_class, zero_shot),
+        confusion=scores.confusion,
+        baselines=Baselines.model_validate(baselines),  # one that was not run is left out
+        gates=rows,
+        errors=analyse(task, tuned.predictions, {record.id: record.input for record in records}),
+        training=read_curve(project.paths.adapter / "training_log.jsonl"),
+        speed=tuned.speed,
+        data=Data.model_validate({"test_sha256": sha256(project.paths.test), "rows": len(records), **data}),
+        provenance=_provenance(project, tuned, recorded),
+        advice=[],
+    )
 
 
 def write_report(project: Project, report: EvaluationReport) -> None:
@@ -132,65 +170,44 @@ def keep_artefacts(report: EvaluationReport, previous: EvaluationReport | None) 
     return report.model_copy(update={"artefacts": previous.artefacts}) if same[0] == same[1] else report
 
 
-def _trained_on_this_data(project: Project, facts: dict[str, Any]) -> bool:
-    """The adapter's manifest names the training split that lies here; no manifest or no split proves nothing."""
-    recorded = facts.get("data", {}).get("train_sha256")
-    return bool(recorded) and project.paths.train.is_file() and sha256(project.paths.train) == recorded
+def _lies_here(project: Project, train_sha256: str | None) -> bool:
+    """Whether the training split the adapter's manifest names is the one here; no name or no split proves nothing."""
+    return bool(train_sha256) and project.paths.train.is_file() and sha256(project.paths.train) == train_sha256
 
 
-def _with_baseline(rows: list[dict[str, Any]], zero_shot: ArtefactScore | None) -> list[dict[str, Any]]:
-    before = {row["name"]: row["f1"] for row in zero_shot.scores.per_class} if zero_shot else {}
-    return [{**row, "zero_shot_f1": before.get(row["name"])} for row in rows]
+def _with_baseline(rows: list[ClassRow], zero_shot: ArtefactScore | None) -> list[ClassRow]:
+    before = {row.name: row.f1 for row in zero_shot.scores.per_class} if zero_shot else {}
+    return [row.model_copy(update={"zero_shot_f1": before.get(row.name)}) for row in rows]
 
 
-def _baselines(
-    primary: str,
-    zero_shot: ArtefactScore | None,
-    majority: tuple[str, Scores] | None,
-    difference: Difference | None,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if zero_shot:
-        found["zero_shot"] = {
-            "value": zero_shot.metrics[primary],
-            "metrics": dict(zero_shot.metrics),
-            "difference": difference,
-            "unparseable": zero_shot.scores.unparseable,
-            "unfinished": zero_shot.scores.unfinished,
-        }
-    if majority:
-        answer, scores = majority
-        found["majority"] = {"value": scores.metrics[primary], "metrics": dict(scores.metrics), "answer": answer}
-    return found
-
-
-def _provenance(project: Project, tuned: ArtefactScore, facts: dict[str, Any]) -> dict[str, Any]:
+def _provenance(project: Project, tuned: ArtefactScore, recorded: Mapping[str, Any]) -> Provenance:
+    """`recorded` are the facts of the adapter's manifest."""
     training = project.training
-    return {
+    return Provenance.model_validate({
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "adapter": tuned.digest,
-        "base": facts.get("base") or {"id": training.base_model.id, "revision": training.base_model.revision},
+        "base": recorded.get("base") or {"id": training.base_model.id, "revision": training.base_model.revision},
         "method": training.method,
         "seed": training.seed,
         "configuration": digest({
             "task": project.task.model_dump(mode="json"), "training": training.model_dump(mode="json"),
             "benchmark": project.benchmark.model_dump(mode="json"),
         }),
-        "trained_in": facts.get("result"),
+        "trained_in": recorded.get("result"),
         "bootstrap": project.benchmark.bootstrap.model_dump(mode="json"),
         "environment": environment(Path(project.paths.root)),
         "machinery": machinery.recorded(),
-    }  # fmt: skip
+    })  # fmt: skip
 
 
-def _plain(value: Any) -> Any:
-    """Only what YAML and JSON know; floats to six digits."""
-    if isinstance(value, BaseModel):
-        return _plain(value.model_dump(mode="json", exclude_unset=True))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 6)
-    return value
+def _rounded(report: EvaluationReport) -> EvaluationReport:
+    """Every float to DIGITS digits."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: rounded(item) for key, item in value.items()}
+        if isinstance(value, list):
+            return [rounded(item) for item in value]
+        return round(value, DIGITS) if isinstance(value, float) else value
+
+    return EvaluationReport.model_validate(rounded(report.model_dump(exclude_unset=True)))

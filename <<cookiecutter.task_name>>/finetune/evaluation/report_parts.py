@@ -23,12 +23,12 @@ Point = Annotated[list[int | Real], Field(min_length=2, max_length=2)]
 Curve = Annotated[list[Point], Field(max_length=1000)]
 
 
-class Part(BaseModel):
+class ReportPart(BaseModel):
     # Strict: "0.99" is no number and true is not 1.
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
-class Task(Part):
+class Task(ReportPart):
     name: Name
     type: Literal["classification", "extraction", "generation"]
     description: Text
@@ -37,7 +37,7 @@ class Task(Part):
     smoke: bool
 
 
-class Primary(Part):
+class Primary(ReportPart):
     metric: Name
     value: Fraction
     threshold: Fraction
@@ -46,13 +46,13 @@ class Primary(Part):
     passed: bool
 
 
-class Outputs(Part):
+class Outputs(ReportPart):
     rows: Rows
     unparseable: Count
     unfinished: Count
 
 
-class ClassRow(Part):
+class ClassRow(ReportPart):
     name: Name
     precision: Fraction
     recall: Fraction
@@ -61,7 +61,7 @@ class ClassRow(Part):
     zero_shot_f1: Fraction | None
 
 
-class Confusion(Part):
+class Confusion(ReportPart):
     labels: Annotated[list[Name], Field(max_length=10_000)]
     columns: Annotated[list[Name], Field(max_length=10_001)]
     counts: list[list[Count]]
@@ -76,13 +76,13 @@ class Confusion(Part):
         return self
 
 
-class Difference(Part):
+class Difference(ReportPart):
     difference: Signed
     low: Signed
     high: Signed
 
 
-class ZeroShot(Part):
+class ZeroShot(ReportPart):
     value: Fraction
     metrics: Metrics
     difference: Difference
@@ -90,13 +90,13 @@ class ZeroShot(Part):
     unfinished: Count
 
 
-class Majority(Part):
+class Majority(ReportPart):
     value: Fraction
     metrics: Metrics
     answer: Text
 
 
-class Baselines(Part):
+class Baselines(ReportPart):
     """Absent where the baseline was not run; never null in the file."""
 
     zero_shot: ZeroShot | None = None
@@ -110,11 +110,11 @@ class Baselines(Part):
 
     def items(self) -> list[tuple[str, ZeroShot | Majority]]:
         """(name, baseline) of those that were run."""
-        found = (("zero_shot", self.zero_shot), ("majority", self.majority))
-        return [(name, baseline) for name, baseline in found if baseline is not None]
+        both = (("zero_shot", self.zero_shot), ("majority", self.majority))
+        return [(name, baseline) for name, baseline in both if baseline is not None]
 
 
-class GateRow(Part):
+class GateRow(ReportPart):
     name: Name
     value: Signed | None
     threshold: Signed | None
@@ -122,14 +122,14 @@ class GateRow(Part):
     note: Text
 
 
-class ConfusedPair(Part):
+class ConfusedPair(ReportPart):
     expected: Name
     predicted: Name
     count: Count
     ids: Annotated[list[Name], Field(max_length=100)]
 
 
-class Group(Part):
+class Group(ReportPart):
     group: Text
     rows: Count
     errors: Count
@@ -137,7 +137,10 @@ class Group(Part):
     mean_score: Fraction
 
 
-class WorstRow(Part):
+Grouping = Literal["length", "format", "class"]
+
+
+class WorstRow(ReportPart):
     id: Name
     input: Text
     expected: Text
@@ -147,21 +150,21 @@ class WorstRow(Part):
     problem: Name
 
 
-class Errors(Part):
+class Errors(ReportPart):
     rows: Count
     errors: Count
     confused_pairs: Annotated[list[ConfusedPair], Field(max_length=100)]
-    groups: dict[Literal["length", "format", "class"], list[Group]]
+    groups: dict[Grouping, list[Group]]
     worst: Annotated[list[WorstRow], Field(max_length=100)]
 
 
-class Finding(Part):
+class TrainingFinding(ReportPart):
     code: Name
     text: Text
     change: Text
 
 
-class Training(Part):
+class Training(ReportPart):
     loss: Curve
     eval_loss: Curve
     first_loss: Real | None
@@ -172,10 +175,10 @@ class Training(Part):
     last_eval_loss: Real | None
     epochs: Real | None
     steps: Count | None
-    findings: Annotated[list[Finding], Field(max_length=50)]
+    findings: Annotated[list[TrainingFinding], Field(max_length=50)]
 
 
-class Speed(Part):
+class Speed(ReportPart):
     rows: Count
     seconds: Positive
     rows_per_s: Positive
@@ -184,27 +187,38 @@ class Speed(Part):
     seconds_per_row_p95: Positive
 
 
-class Data(Part):
+class Runtime(ReportPart):
+    """How llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py)."""
+
+    package: Text
+    system: Text
+    """the instructions it uses, as it says"""
+    extra_buffers: bool
+    note: Text = ""
+    """why the extra buffer types were off"""
+
+
+class Data(ReportPart):
     test_sha256: Hex64
     rows: Count
     train_sha256: Hex64
     valid_sha256: Hex64
 
 
-class Base(Part):
+class Base(ReportPart):
     id: Name
     revision: Name | None
     source: Name
     fingerprint: Hex64
 
 
-class Recovery(Part):
+class Recovery(ReportPart):
     from_per_device: Count
     to_per_device: Count
     message: Text
 
 
-class TrainedIn(Part):
+class TrainedIn(ReportPart):
     steps: Count
     seconds: Positive
     samples_per_s: Positive = 0.0
@@ -212,16 +226,16 @@ class TrainedIn(Part):
     best_eval_loss: Real | None = None
     resumed_from_step: Count | None = None
     recovered: Annotated[list[Recovery], Field(max_length=50)] = []
-    findings: Annotated[list[Finding], Field(max_length=50)] = []
+    findings: Annotated[list[TrainingFinding], Field(max_length=50)] = []
 
 
-class BootstrapFacts(Part):
+class BootstrapFacts(ReportPart):
     samples: Count
     confidence: Fraction
     seed: Count
 
 
-class Environment(Part):
+class Environment(ReportPart):
     python: Name
     platform: Name
     cpus: Count | None
@@ -229,7 +243,7 @@ class Environment(Part):
     git_commit: Name | None
 
 
-class Machinery(Part):
+class Machinery(ReportPart):
     """The code that ran, against the seal of its own commit (`finetune.machinery.recorded`)."""
 
     version: Name | None
@@ -259,7 +273,7 @@ class Machinery(Part):
         return f"code not as shipped in v{self.version}: {named}"
 
 
-class Provenance(Part):
+class Provenance(ReportPart):
     created: Name
     adapter: Hex64
     base: Base
@@ -273,7 +287,7 @@ class Provenance(Part):
     """none in a report of code that knew no seal"""
 
 
-class Advice(Part):
+class Advice(ReportPart):
     id: Name
     symptom: Text
     evidence: Text

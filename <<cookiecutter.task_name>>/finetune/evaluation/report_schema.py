@@ -7,7 +7,7 @@ report of another form was made by other code than main's, and main cannot say w
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -25,10 +25,11 @@ from finetune.evaluation.report_parts import (
     Name,
     Outputs,
     Pair,
-    Part,
     Positive,
     Primary,
     Provenance,
+    ReportPart,
+    Runtime,
     Signed,
     Speed,
     Task,
@@ -37,7 +38,7 @@ from finetune.evaluation.report_parts import (
 )
 
 
-class ArtefactRow(Part):
+class ArtefactRow(ReportPart):
     """One artefact against the adapter, by step 07. What was not run has a name, a file and the status `open`."""
 
     name: Name
@@ -54,8 +55,7 @@ class ArtefactRow(Part):
     tokens_per_s: Positive | None = None
     sha256: Name | None = None
     """Digest of the artefact's files, as its kept predictions name it."""
-    runtime: dict[str, Any] | None = None
-    """How llama.cpp ran a GGUF file (finetune/evaluation/llama_runtime.py)."""
+    runtime: Runtime | None = None
     status: Literal["reference", "passed", "failed", "open"]
     passed: bool | None
     reason: Text = ""
@@ -66,7 +66,7 @@ class ArtefactRow(Part):
         return self.status == "open" and self.passed is None
 
 
-class Report(Part):
+class Report(ReportPart):
     """The whole of evaluation_report.yaml as step 04 writes it; artefact rows are step 07's and have no place here."""
 
     report_version: Annotated[int, Field(ge=1, le=1)]

@@ -18,11 +18,11 @@ def tokens(text: str) -> list[str]:
 
 def token_f1(predicted: str, reference: str) -> float:
     """Bag-of-words F1 as SQuAD scores answers (Rajpurkar et al. 2016): no case, punctuation or English articles."""
-    found, wanted = _content(predicted), _content(reference)
-    if not found or not wanted:
-        return float(found == wanted)
-    common = sum((Counter(found) & Counter(wanted)).values())
-    return 2 * common / (len(found) + len(wanted))
+    got, wanted = _content(predicted), _content(reference)
+    if not got or not wanted:
+        return float(got == wanted)
+    common = sum((Counter(got) & Counter(wanted)).values())
+    return 2 * common / (len(got) + len(wanted))
 
 
 def _content(text: str) -> Sequence[str]:

@@ -89,7 +89,7 @@ def adds_bos(path: Path) -> bool:
     """Whether llama.cpp, and so Ollama, puts BOS before each prompt; ModelFault (E470, E48x) if it cannot load it."""
     child = LlamaChild(path)
     try:
-        return child.vocabulary()["add_bos"]
+        return child.vocabulary().add_bos
     except RuntimeFault as fault:
         raise fault.shown() from None
     finally:

@@ -7,8 +7,8 @@ chat template has the base model's bytes, and it turns prompts into exactly the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from finetune import provenance
 from finetune.config.project import Project
@@ -18,7 +18,7 @@ from finetune.evaluation.backends import ADAPTER, MERGED, artefact_path, open_ba
 from finetune.evaluation.markdown import runtime_notes
 from finetune.evaluation.metrics import Prediction
 from finetune.evaluation.predictions import ArtefactScore, artefact_digest, read_test, score_artefact
-from finetune.evaluation.report import read_report, write_report
+from finetune.evaluation.report import DIGITS, read_report, write_report
 from finetune.evaluation.report_schema import ArtefactRow, EvaluationReport
 from finetune.export.gguf import require_files
 from finetune.export.gguf_check import read_facts, template_of
@@ -71,7 +71,7 @@ class Prompts:
 
         tokenizer = load_tokenizer(resolve_base(project))
         options = template_options(project.training)
-        self.messages = [record["messages"] for record in read_test(project, COMPARED_PROMPTS)]
+        self.messages = [record.messages for record in read_test(project, COMPARED_PROMPTS)]
         self.ids = [encode_prompt(tokenizer, messages, options) for messages in self.messages]
         self.template = template_of(tokenizer)
 
@@ -104,7 +104,7 @@ def _reference_row(project: Project, adapter: ArtefactScore) -> ArtefactRow:
 
 def _rounded(value: float) -> float:
     """As every number of the report."""
-    return round(value, 6)
+    return round(value, DIGITS)
 
 
 def _row(project: Project, name: str, adapter: ArtefactScore, prompts: Prompts, force: bool) -> ArtefactRow:
@@ -112,15 +112,17 @@ def _row(project: Project, name: str, adapter: ArtefactScore, prompts: Prompts, 
     path = artefact_path(project, name)
     assert path is not None
     tolerance = project.benchmark.tolerances[name]
-    known: dict[str, Any] = {
-        "name": name,
-        "file": project.paths.relative(path),
-        "bytes": _bytes(path),
-        "tolerance": tolerance,
-        "template_equal": _template(path) == prompts.template,
-    }
-    if not known["template_equal"]:
-        return ArtefactRow(**known, status="failed", passed=False, reason="its chat template is not the base model's")
+    template_equal = _template(path) == prompts.template
+    row = partial(
+        ArtefactRow,
+        name=name,
+        file=project.paths.relative(path),
+        bytes=_bytes(path),
+        tolerance=tolerance,
+        template_equal=template_equal,
+    )
+    if not template_equal:
+        return row(status="failed", passed=False, reason="its chat template is not the base model's")
     backend = open_backend(project, name)
     try:
         ids = [backend.prompt_ids(messages) for messages in prompts.messages]
@@ -132,10 +134,9 @@ def _row(project: Project, name: str, adapter: ArtefactScore, prompts: Prompts, 
     finished, before = _finished(scored.predictions), _finished(adapter.predictions)
     tokens_equal = ids == prompts.ids
     if scored.runtime:
-        known["runtime"] = scored.runtime
+        row = partial(row, runtime=scored.runtime)
     reason = release_fault(tokens_equal, difference, finished, before, tolerance)
-    return ArtefactRow(
-        **known,
+    return row(
         prompts_compared=len(ids),
         tokens_equal=tokens_equal,
         value=_rounded(scored.metrics[primary]),

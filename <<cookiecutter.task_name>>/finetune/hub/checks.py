@@ -6,15 +6,17 @@ numbers are computed again from them. Neither a file changed after the measureme
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from finetune.config.project import Project
+from finetune.data.chat_format import ChatRecord
 from finetune.errors import BadInput, FinetuneError, Problems
 from finetune.evaluation.gate import PASSED
+from finetune.evaluation.report_parts import ClassRow
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.export.safety import refuse_code
 from finetune.hub.plan import CARD, KINDS, folder_of
@@ -38,7 +40,7 @@ class Measured:
     name: str
     """adapter, merged, or the quantisation."""
     metrics: Mapping[str, float]
-    per_class: tuple[Mapping[str, Any], ...]
+    per_class: tuple[ClassRow, ...]
     unparseable: int
 
 
@@ -94,10 +96,10 @@ def _check_files(project: Project, kind: str, problems: Problems) -> None:
 
 def _check_bytes(folder: Path, shown: str, outputs: dict[str, FileFacts], again: str, problems: Problems) -> None:
     """Hidden files are what a desktop or an editor left behind; they are not published."""
-    found = deviations(folder, outputs, beside=[MANIFEST, CARD])
-    if any(deviation.kind in ("missing", "size", "changed") for deviation in found):
+    deviating = deviations(folder, outputs, beside=[MANIFEST, CARD])
+    if any(deviation.kind in ("missing", "size", "changed") for deviation in deviating):
         problems.add(shown, "E806", "files changed after they were made", again + " again")
-    for name, kind in ((d.name, d.kind) for d in found):
+    for name, kind in ((d.name, d.kind) for d in deviating):
         if kind == "unsafe":
             message = f"names a file outside the folder, or of an unsafe name: {ascii(name)[1:-1]}"
             problems.add(f"{shown}/{MANIFEST}", "E806", message, again + " again")
@@ -200,7 +202,7 @@ def _check_test_set(project: Project, report: EvaluationReport, shown: str, prob
 
 
 def _system_texts(path: Path) -> Iterator[str]:
-    with open(path, encoding="utf-8") as file:
+    decode = msgspec.json.Decoder(ChatRecord).decode
+    with open(path, "rb") as file:
         for line in file:
-            messages = json.loads(line)["messages"]
-            yield from (message["content"] for message in messages if message["role"] == "system")
+            yield from (message.content for message in decode(line).messages if message.role == "system")

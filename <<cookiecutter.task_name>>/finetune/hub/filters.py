@@ -1,10 +1,11 @@
-"""Filters of the card templates: other people's text becomes inert, numbers get fixed digits."""
+"""Filters of the card templates: other people's text becomes inert, numbers are those of numbers.py."""
 
 from __future__ import annotations
 
 from functools import partial
 
 from finetune.markdown import code, fenced, plain
+from finetune.numbers import format_number, format_signed, format_size
 
 
 def text(value: object) -> str:
@@ -17,30 +18,13 @@ def fence(value: object, language: str = "") -> str:
     return fenced(str(value).strip("\n"), language)
 
 
-def number(value: object, digits: int = 3) -> str:
-    """A measured value with fixed digits; a dash where nothing was measured."""
-    return f"{value:.{digits}f}" if isinstance(value, (int, float)) else "–"
-
-
-def signed(value: object, digits: int = 3) -> str:
-    """A difference with its sign."""
-    return f"{value:+.{digits}f}" if isinstance(value, (int, float)) else "–"
-
-
-def size(value: object) -> str:
-    """Bytes as people read them; MB are 10^6 bytes, as the Hub shows them."""
-    if not isinstance(value, (int, float)):
-        return "–"
-    return f"{value / 1e6:,.1f} MB" if value >= 1e5 else f"{value:,} bytes"
-
-
 FILTERS = {
     "text": text,
     "code": partial(code, bar="|"),
     "cell": partial(code, bar="\\|"),
     "fence": fence,
-    "number": number,
-    "signed": signed,
-    "size": size,
+    "number": format_number,
+    "signed": format_signed,
+    "size": format_size,
     "python": repr,
 }

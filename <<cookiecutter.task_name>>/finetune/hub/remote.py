@@ -70,10 +70,10 @@ def _translate_errors(method: Callable[Concatenate[Remote, P], T]) -> Callable[C
         except FinetuneError:
             raise
         except Exception as error:
-            told = _refused(error, self.plan.repo)
-            if told is None:
+            fault = _refused(error, self.plan.repo)
+            if fault is None:
                 raise
-            raise told from error
+            raise fault from error
 
     return wrapper
 
@@ -131,15 +131,15 @@ class Remote:
         refs = retrying(lambda: self._api.list_repo_refs(self.plan.repo), f"tags of {self.plan.repo}")
         if self.plan.tag not in {tag.name for tag in refs.tags}:
             return None
-        found = self.snapshot(self.plan.tag)
-        different = found.differences(self.plan)
+        tagged = self.snapshot(self.plan.tag)
+        different = tagged.differences(self.plan)
         if different:
             raise FinetuneError(
-                f"{self.plan.repo} has {self.plan.tag} at {found.commit[:12]} with other content: {_some(different)}",
+                f"{self.plan.repo} has {self.plan.tag} at {tagged.commit[:12]} with other content: {_some(different)}",
                 "publish the changed model under a new version",
                 "E812",
             )
-        return found.commit
+        return tagged.commit
 
     @_translate_errors
     def commit(self) -> str:

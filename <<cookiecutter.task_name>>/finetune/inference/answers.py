@@ -50,8 +50,8 @@ def output_line(raw: bytes, answer: Answer) -> bytes:
 def in_words(task: TaskDefinition, answer: Answer) -> list[str]:
     """The answer for people, one line or more."""
     if not answer.valid or task.task_type != "extraction":
-        said = str(answer.answer) if answer.valid else answer.text.strip()
-        return said.splitlines() or ["(an empty answer)"]
+        text = str(answer.answer) if answer.valid else answer.text.strip()
+        return text.splitlines() or ["(an empty answer)"]
     entities: Any = answer.answer
     return [f"{entity['type']}: {entity['text']}" for entity in entities] or ["(no entity)"]
 

@@ -24,11 +24,11 @@ def choose(project: Project, asked: str | None) -> str:
     """
     names = (ADAPTER, MERGED, *project.benchmark.quantisations)
     if asked is None:
-        found = [name for name in names if exists(project, name)]
-        if not found:
+        made = [name for name in names if exists(project, name)]
+        if not made:
             _nothing_made(project)
-        resolved("artefact", found[0], "asked for none" if len(found) == 1 else f"the first of {', '.join(found)}")
-        return found[0]
+        resolved("artefact", made[0], "asked for none" if len(made) == 1 else f"the first of {', '.join(made)}")
+        return made[0]
     if asked not in (*names, ZERO_SHOT) and not _is_gguf(project, asked):
         every = (*names, ZERO_SHOT)
         spelled = {name.casefold(): name for name in every} | {"base": ZERO_SHOT}
@@ -76,9 +76,9 @@ def context(project: Project, artefact: str) -> int | None:
 
 def tokenizer_files(project: Project, artefact: str) -> BaseTokenizer | None:
     """The tokenizer files all artefacts share; None where none of them is on this disk as tokenizer.json."""
-    found = find_base_tokenizer(project)
-    if found or artefact not in TRANSFORMERS:
-        return found
+    base = find_base_tokenizer(project)
+    if base or artefact not in TRANSFORMERS:
+        return base
     folder = _model_folder(project, artefact)
     return BaseTokenizer(folder) if (folder / "tokenizer.json").is_file() else None
 

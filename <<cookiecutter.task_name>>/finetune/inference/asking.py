@@ -17,7 +17,7 @@ from finetune.inference.artefacts import shown_path
 from finetune.inference.checks import TextChecks
 
 
-class Asked:
+class LoadedModel:
     """Loads an artefact when it is entered, gives its memory back when it is left."""
 
     def __init__(self, project: Project, artefact: str) -> None:
@@ -26,7 +26,7 @@ class Asked:
         self._checks: TextChecks | None = None
         self._backend: Backend | None = None
 
-    def __enter__(self) -> Asked:
+    def __enter__(self) -> LoadedModel:
         say(f"  loading {self.title}: {shown_path(self._project, self.name)}")
         began = time.monotonic()
         self._backend = open_backend(self._project, self.name)
@@ -69,10 +69,10 @@ class Asked:
     def shown(self, answer: Answer, indent: str = "", width: int = 0) -> list[str]:
         """The answer for people: the model's name, what it wrote, and how sure it was."""
         lines = in_words(self._project.task, answer)
-        said = certainty(self._project.task, answer)
-        if said and len(lines) == 1:
-            lines[0] += f"   ({said})"
-        elif said:
-            lines.append(f"({said})")
+        how_sure = certainty(self._project.task, answer)
+        if how_sure and len(lines) == 1:
+            lines[0] += f"   ({how_sure})"
+        elif how_sure:
+            lines.append(f"({how_sure})")
         names = [self.title, *[""] * (len(lines) - 1)]
         return [f"{indent}{name:<{width}}  {line}" for name, line in zip(names, lines, strict=True)]

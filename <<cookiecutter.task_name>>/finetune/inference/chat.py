@@ -13,7 +13,7 @@ from finetune.console import say
 from finetune.errors import OK, FinetuneError
 from finetune.evaluation.backends import ZERO_SHOT
 from finetune.inference.artefacts import choose
-from finetune.inference.asking import Asked
+from finetune.inference.asking import LoadedModel
 from finetune.interrupts import is_ctrl_c
 
 BASE, QUIT = "/base", ("/quit", "/exit", "/q")
@@ -43,7 +43,7 @@ def _talk(project: Project, tuned: str, lines: Iterator[str]) -> None:
     current = tuned
     while current:
         try:
-            with Asked(project, current) as model:
+            with LoadedModel(project, current) as model:
                 command = _until_command(model, lines)
         except FinetuneError as missing:
             if current == tuned:
@@ -58,7 +58,7 @@ def _talk(project: Project, tuned: str, lines: Iterator[str]) -> None:
             say("  it is the base model that answers already")
 
 
-def _until_command(model: Asked, lines: Iterator[str]) -> str:
+def _until_command(model: LoadedModel, lines: Iterator[str]) -> str:
     """Questions and answers until a command is typed, which is returned; empty at the end of input."""
     for text in lines:
         command = text.strip().lower()
@@ -71,7 +71,7 @@ def _until_command(model: Asked, lines: Iterator[str]) -> str:
     return ""
 
 
-def _answer(model: Asked, text: str) -> None:
+def _answer(model: LoadedModel, text: str) -> None:
     refused = model.refusals([text])
     for problem in refused.errors:
         say(f"  {problem}")

@@ -14,7 +14,7 @@ from finetune.data.tokens.control_tokens import ControlTokens, Unproved
 from finetune.data.tokens.lengths import TokenLengths
 from finetune.inference.artefacts import TRANSFORMERS, context, tokenizer_files
 
-Report = Callable[[str, str, str], None]
+AddProblem = Callable[[str, str, str], None]
 """Called with (code, message, fix) for each finding."""
 _UNANSWERABLE = ("E116",)
 _HIDDEN = ("E117", "W117")
@@ -56,42 +56,42 @@ class TextChecks:
         except (Unproved, OSError, msgspec.MsgspecError, UnicodeError, KeyError):
             return
 
-    def check(self, text: Any, name: str, line: int, report: Report) -> bool:
+    def check(self, text: Any, name: str, line: int, report: AddProblem) -> bool:
         """Report what makes `text` impossible to answer; whether nothing does. `name` is what a message calls it."""
-        found: list[tuple[str, str, str]] = []
+        refusals: list[tuple[str, str, str]] = []
         if text is None:
-            found.append(("E122", f"{name} is null", "write a text"))
+            refusals.append(("E122", f"{name} is null", "write a text"))
         elif not isinstance(text, str):
-            found.append(("E123", f"{name} is not text", "write it in double quotes"))
+            refusals.append(("E123", f"{name} is not text", "write it in double quotes"))
         elif is_blank(text):
-            found.append(("E124", f"{name} is empty", "write a text, or leave the row out"))
+            refusals.append(("E124", f"{name} is empty", "write a text, or leave the row out"))
         else:
-            found += self._signs(text, name, line)
+            refusals += self._signs(text, name, line)
             if len(text) > self._task.input.max_chars:
                 _count(self.oddities.long, line)
-            if not found and (too_long := self._too_long(text, name)):
-                found.append(too_long)
-        for problem in found:
+            if not refusals and (too_long := self._too_long(text, name)):
+                refusals.append(too_long)
+        for problem in refusals:
             report(*problem)
-        return not found
+        return not refusals
 
     def _signs(self, text: str, name: str, line: int) -> list[tuple[str, str, str]]:
-        found: list[tuple[str, str, str]] = []
+        refusals: list[tuple[str, str, str]] = []
         hidden = False
 
         def take(code: str, message: str, fix: str) -> None:
             nonlocal hidden
             hidden = hidden or code in _HIDDEN
             if code in _UNANSWERABLE or (code == "E130" and self._tokens is None):
-                found.append((code, message.replace('field ""', name), fix))
+                refusals.append((code, message.replace('field ""', name), fix))
 
         check_text(text, "", take)
         if hidden:
             _count(self.oddities.hidden, line)
         if self._tokens and (token := self._tokens.find(text)):
             what = f"{name}: {shown(token)} is a control token of the model"
-            found.append(("E130", what, "remove or rewrite it; a chat model obeys it"))
-        return found
+            refusals.append(("E130", what, "remove or rewrite it; a chat model obeys it"))
+        return refusals
 
     def _too_long(self, text: str, name: str) -> tuple[str, str, str] | None:
         lengths = self._lengths

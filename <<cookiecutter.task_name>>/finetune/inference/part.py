@@ -20,7 +20,7 @@ from finetune.errors import FinetuneError
 Inputs = Mapping[str, str]
 
 
-class Part:
+class PartialOutput:
     """The files of one output; `open` decides whether there is something to go on with."""
 
     def __init__(self, out: Path, window: int, shown: str) -> None:
@@ -72,7 +72,7 @@ class Part:
             _lock(file, f"{self.shown}.part")
             done = offset = 0
             if self.rows_of(inputs) == rows:
-                done, offset = self._whole(file, rows)
+                done, offset = self._whole_windows(file, rows)
             file.truncate(offset)
             file.seek(offset)
             if not done:
@@ -105,17 +105,17 @@ class Part:
         if self._file is not None:
             self._file.close()
 
-    def _whole(self, file: BinaryIO, rows: int) -> tuple[int, int]:
+    def _whole_windows(self, file: BinaryIO, rows: int) -> tuple[int, int]:
         """Rows in whole windows, or all `rows`, and the bytes they take."""
         file.seek(0)
-        found = offset = kept = end = 0
+        read = offset = kept = end = 0
         for line in file:
             if not line.endswith(b"\n"):
                 break
-            found, offset = found + 1, offset + len(line)
-            if found % self._window == 0 or found == rows:
-                kept, end = found, offset
-        return (0, 0) if found > rows else (kept, end)
+            read, offset = read + 1, offset + len(line)
+            if read % self._window == 0 or read == rows:
+                kept, end = read, offset
+        return (0, 0) if read > rows else (kept, end)
 
 
 def _difference(made: provenance.Manifest | None, inputs: Inputs) -> str:

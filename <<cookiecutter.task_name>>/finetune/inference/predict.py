@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -23,8 +23,8 @@ from finetune.evaluation.predictions import artefact_digest, generation_settings
 from finetune.inference.answers import FIELD, Answer, answer_of, output_line
 from finetune.inference.artefacts import choose, shown_path
 from finetune.inference.checks import Oddities, TextChecks
-from finetune.inference.part import Part
-from finetune.inference.source import HOW, STDIN, AskedRow, Source, open_source
+from finetune.inference.part import PartialOutput
+from finetune.inference.source import HOW, STDIN, InputRow, Source, open_source
 from finetune.interrupts import rerun
 
 WINDOW = 128
@@ -52,7 +52,7 @@ def predict(
         raise FinetuneError("no input is named", HOW, "E440")
     out = _output(project, output)
     out.parent.mkdir(parents=True, exist_ok=True)
-    part = Part(out, WINDOW, output)
+    part = PartialOutput(out, WINDOW, output)
     given = Path(source)
     if source != STDIN and given.exists() and any(file.exists() and file.samefile(given) for file in part.files):
         raise FinetuneError(f"{source} is input and output at once", "name another OUT", "E443")
@@ -64,7 +64,7 @@ def predict(
         asked.close()
 
 
-def _answer(project: Project, artefact: str, source: Source, part: Part, force: bool) -> int:
+def _answer(project: Project, artefact: str, source: Source, part: PartialOutput, force: bool) -> int:
     inputs = _inputs(project, artefact, source)
     if part.is_done(inputs):
         say(f"{part.shown} is up to date")
@@ -88,38 +88,38 @@ def _answer(project: Project, artefact: str, source: Source, part: Part, force: 
     seconds = time.monotonic() - began
     if source.changed():
         raise FinetuneError(f"{source.name} changed while it was read", "run the same command again", "E447")
-    facts = _count(part.path)
-    kept = {"artefact": artefact, **facts, "environment": provenance.environment(project.paths.root)}
+    counts = _count(part.path)
+    kept = {"artefact": artefact, **asdict(counts), "environment": provenance.environment(project.paths.root)}
     part.finish(inputs, kept)
-    _show(project, part.shown, facts, rows - done, seconds)
+    _show(project, part.shown, counts, rows - done, seconds)
     return OK
 
 
 def check_rows(project: Project, artefact: str, source: Source) -> int:
     """How many rows there are to answer; raises BadInput with every problem of every row."""
     problems, checks, count = Problems(), TextChecks(project, artefact), 0
-    rows: Iterator[AskedRow] = source.rows(project.task, problems, checks)
+    rows: Iterator[InputRow] = source.rows(project.task, problems, checks)
     if source.bytes >= PROGRESS_FROM_BYTES:
         rows = progress(rows, "checking rows", total=source.lines)
     for _ in rows:
         count += 1
-    _tell(project, source.name, checks.oddities, problems)
+    _warn_of_oddities(project, source.name, checks.oddities, problems)
     problems.raise_if_errors()
     report_problems(problems)
     return count
 
 
-def _tell(project: Project, name: str, found: Oddities, problems: Problems) -> None:
+def _warn_of_oddities(project: Project, name: str, oddities: Oddities, problems: Problems) -> None:
     """What is answered though the model has learnt from nothing like it, one line a kind."""
-    if found.long:
-        what = f"{_rows(found.long[0])} with more than input.max_chars ({project.task.input.max_chars}) characters"
-        problems.add(name, "W440", f"{what}, the first one here", "expect less of their answers", line=found.long[1])
-    if found.hidden:
-        what = f"{_rows(found.hidden[0])} with invisible or bidirectional characters, the first one here"
-        problems.add(name, "W441", what, "the model reads them; people do not see them", line=found.hidden[1])
+    if oddities.long:
+        what = f"{_rows(oddities.long[0])} with more than input.max_chars ({project.task.input.max_chars}) characters"
+        problems.add(name, "W440", f"{what}, the first one here", "expect less of their answers", line=oddities.long[1])
+    if oddities.hidden:
+        what = f"{_rows(oddities.hidden[0])} with invisible or bidirectional characters, the first one here"
+        problems.add(name, "W441", what, "the model reads them; people do not see them", line=oddities.hidden[1])
 
 
-def _write(project: Project, backend: Backend, source: Source, part: Part, done: int, rows: int) -> None:
+def _write(project: Project, backend: Backend, source: Source, part: PartialOutput, done: int, rows: int) -> None:
     problems = Problems()
     asked = islice(source.rows(project.task, problems), done, None)
     answers = _answers(project, backend, asked, part)
@@ -128,10 +128,10 @@ def _write(project: Project, backend: Backend, source: Source, part: Part, done:
         raise FinetuneError(f"{source.name} changed while it was read", "run the same command again", "E447")
 
 
-def _answers(project: Project, backend: Backend, asked: Iterator[AskedRow], part: Part) -> Iterator[Completion]:
+def _answers(project: Project, backend: Backend, rows: Iterator[InputRow], part: PartialOutput) -> Iterator[Completion]:
     """One completion a row, its window written as soon as it is whole."""
     task = project.task
-    while window := list(islice(asked, WINDOW)):
+    while window := list(islice(rows, WINDOW)):
         lines = []
         conversations = [prompt_messages(task, row.text) for row in window]
         completions = backend.generate(conversations, task.output.max_new_tokens)
@@ -175,32 +175,44 @@ class _Written(msgspec.Struct):
     prediction: Answer
 
 
-def _count(path: Path) -> dict[str, Any]:
-    """What the finished file holds: rows, how many of them can be read, and the most frequent answers."""
+@dataclass
+class AnswerCounts:
+    """What a finished file holds."""
+
+    rows: int = 0
+    valid: int = 0
+    """answers that could be read"""
+    finished: int = 0
+    answers: dict[str, int] = field(default_factory=dict)
+    """the most frequent ones"""
+
+
+def _count(path: Path) -> AnswerCounts:
     decode = msgspec.json.Decoder(_Written).decode
-    facts: dict[str, Any] = {"rows": 0, "valid": 0, "finished": 0}
+    counts = AnswerCounts()
     answers: Counter[str] = Counter()
     with open(path, "rb") as file:
         for line in file:
             answer = getattr(decode(line), FIELD)
-            facts["rows"] += 1
-            facts["valid"] += answer.valid
-            facts["finished"] += answer.finished
+            counts.rows += 1
+            counts.valid += answer.valid
+            counts.finished += answer.finished
             if answer.valid and isinstance(answer.answer, str) and (len(answers) < 1000 or answer.answer in answers):
                 answers[answer.answer] += 1
-    return facts | {"answers": dict(answers.most_common(_SHOWN_ANSWERS))}
+    counts.answers = dict(answers.most_common(_SHOWN_ANSWERS))
+    return counts
 
 
-def _show(project: Project, out: str, facts: dict[str, Any], answered: int, seconds: float) -> None:
+def _show(project: Project, out: str, counts: AnswerCounts, answered: int, seconds: float) -> None:
     if project.task.task_type == "classification":
-        table("Answers", ("label", "rows"), facts["answers"].items())
-    if facts["valid"] < facts["rows"]:
-        say(f"  {_rows(facts['rows'] - facts['valid'])} with an answer that cannot be read (valid: false)")
-    if facts["finished"] < facts["rows"]:
-        say(f"  {_rows(facts['rows'] - facts['finished'])} cut at output.max_new_tokens (finished: false)")
-    now = "" if answered == facts["rows"] else f", {answered} of them now"
+        table("Answers", ("label", "rows"), counts.answers.items())
+    if counts.valid < counts.rows:
+        say(f"  {_rows(counts.rows - counts.valid)} with an answer that cannot be read (valid: false)")
+    if counts.finished < counts.rows:
+        say(f"  {_rows(counts.rows - counts.finished)} cut at output.max_new_tokens (finished: false)")
+    now = "" if answered == counts.rows else f", {answered} of them now"
     speed = f", {answered / max(seconds, 1e-9):.1f} rows a second" if answered else ""
-    say(f"{out}: {_rows(facts['rows'])}{now}{speed}")
+    say(f"{out}: {_rows(counts.rows)}{now}{speed}")
 
 
 def _rows(count: int) -> str:

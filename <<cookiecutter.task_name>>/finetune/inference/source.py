@@ -23,7 +23,7 @@ from finetune.data.records import MAX_LINE_BYTES, Layout, LineReader, split_line
 from finetune.data.text_rules import shown
 from finetune.errors import FinetuneError, Problems
 from finetune.inference.answers import FIELD
-from finetune.inference.checks import Report, TextChecks
+from finetune.inference.checks import AddProblem, TextChecks
 
 STDIN = "-"
 FORMATS = ("jsonl", "txt")
@@ -32,7 +32,7 @@ _BLOCK = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class AskedRow:
+class InputRow:
     """One line with a text to answer."""
 
     line: int
@@ -58,7 +58,7 @@ class Source:
             self.bytes += len(block)
         self.sha256 = summed.hexdigest()
 
-    def rows(self, task: TaskDefinition, problems: Problems, checks: TextChecks | None = None) -> Iterator[AskedRow]:
+    def rows(self, task: TaskDefinition, problems: Problems, checks: TextChecks | None = None) -> Iterator[InputRow]:
         """Every row that can be answered, in order; blank lines are passed over, every other line is a problem.
 
         Without `checks`, only what is needed to read the row is looked at.
@@ -96,7 +96,7 @@ class _Rows:
         self._name, self._problems, self._checks, self._field = name, problems, checks, task.input.field
         self._json = LineReader(task, problems) if form == "jsonl" else None
 
-    def read(self, line: bytes, number: int, offset: int) -> AskedRow | None:
+    def read(self, line: bytes, number: int, offset: int) -> InputRow | None:
         def report(code: str, message: str, fix: str) -> None:
             self._problems.add(self._name, code, message, fix, line=number)
 
@@ -116,9 +116,9 @@ class _Rows:
         text = value[self._field]
         if self._checks and not self._checks.check(text, f'field "{self._field}"', number, report):
             return None
-        return AskedRow(number, text, line.strip()) if good else None
+        return InputRow(number, text, line.strip()) if good else None
 
-    def _plain(self, line: bytes, number: int, offset: int, report: Report) -> AskedRow | None:
+    def _plain(self, line: bytes, number: int, offset: int, report: AddProblem) -> InputRow | None:
         if len(line) > MAX_LINE_BYTES:
             report("E140", "the line is longer than 1 MB", "one text is one line; split it, or remove it")
             return None
@@ -132,7 +132,7 @@ class _Rows:
             return None
         if self._checks and not self._checks.check(text, "the text", number, report):
             return None
-        return AskedRow(number, text, msgspec.json.encode({self._field: text}))
+        return InputRow(number, text, msgspec.json.encode({self._field: text}))
 
 
 def open_source(given: str, form: str | None, folder: Path) -> Source:

@@ -15,7 +15,7 @@ from finetune.errors import OK, FinetuneError
 from finetune.evaluation.backends import ZERO_SHOT
 from finetune.inference.answers import Answer
 from finetune.inference.artefacts import choose
-from finetune.inference.asking import Asked
+from finetune.inference.asking import LoadedModel
 
 _WIDTH = 12
 
@@ -39,29 +39,29 @@ def try_texts(
             raise FinetuneError("standard input holds no text", "write one text a line", "E449")
         say("  no text is given: this is input.example of task_definition.yaml. Your own: make try TEXT='…'")
         asked = [project.task.input.example]
-    tuned = Asked(project, choose(project, artefact))
+    tuned = LoadedModel(project, choose(project, artefact))
     tuned.refusals(asked).raise_if_errors()
-    found = [(tuned, _answers(tuned, asked))]
+    answered = [(tuned, _answers(tuned, asked))]
     if base and tuned.name != ZERO_SHOT:
-        plain = Asked(project, ZERO_SHOT)
+        plain = LoadedModel(project, ZERO_SHOT)
         try:
-            found.append((plain, _answers(plain, asked)))
+            answered.append((plain, _answers(plain, asked)))
         except FinetuneError as missing:
             say(f"  no answer of the base model: {missing}")
     for index, text in enumerate(asked):
         if lines:
-            row = {"text": text} | {model.name: msgspec.to_builtins(answers[index]) for model, answers in found}
+            row = {"text": text} | {model.name: msgspec.to_builtins(answers[index]) for model, answers in answered}
             show(json.dumps(row, ensure_ascii=False))
             continue
         for part in text.splitlines():
             show(part)
-        for model, answers in found:
+        for model, answers in answered:
             for line in model.shown(answers[index], "  ", _WIDTH):
                 show(line)
     return OK
 
 
-def _answers(model: Asked, texts: Sequence[str]) -> list[Answer]:
+def _answers(model: LoadedModel, texts: Sequence[str]) -> list[Answer]:
     with model:
         return model.ask(texts)
 

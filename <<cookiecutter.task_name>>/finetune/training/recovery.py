@@ -1,31 +1,21 @@
 """Out of memory: halve the micro-batch, double the accumulation, resume. The effective batch never changes.
 
-`auto_find_batch_size` of accelerate is not used: it changes the recipe and misses several of the messages below.
+`auto_find_batch_size` of accelerate is not used: it changes the recipe and misses several of the messages of
+finetune/memory_faults.py.
 """
 
 from __future__ import annotations
 
 import gc
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from finetune.console import say
 from finetune.errors import ModelFault
+from finetune.memory_faults import is_out_of_memory
 
 MAX_TRIES = 3
-_MESSAGES = re.compile(
-    r"out of memory|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|not enough memory|can't allocate memory",
-    re.IGNORECASE,
-)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """True for the errors by which torch, CUDA, cuBLAS, cuDNN and the host's allocator say that memory ran out."""
-    if isinstance(error, MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and _MESSAGES.search(str(error)) is not None
 
 
 @dataclass(frozen=True)

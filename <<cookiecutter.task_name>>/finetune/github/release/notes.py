@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from finetune.evaluation.markdown import number, signed
 from finetune.github.client.actions import run_url
 from finetune.github.release.bundle import LinkedFile
 from finetune.github.release.published import Published
-from finetune.hub.filters import size
 from finetune.hub.plan import KINDS
 from finetune.markdown import code, limited, plain, table
+from finetune.numbers import format_number, format_signed, format_size
 from finetune.provenance import sha256
 
 CHARACTERS = 100_000
@@ -54,12 +53,12 @@ def _headline(published: Published) -> str:
     primary, report = published.report.primary, published.report
     low, high = primary.ci
     text = (
-        f"**{plain(primary.metric)} {number(primary.value)}** on {report.data.rows} test rows "
-        f"(threshold {number(primary.threshold)}, {primary.confidence:.0%} interval {number(low)} to "
-        f"{number(high)})"
+        f"**{plain(primary.metric)} {format_number(primary.value)}** on {report.data.rows} test rows "
+        f"(threshold {format_number(primary.threshold)}, {primary.confidence:.0%} interval {format_number(low)} to "
+        f"{format_number(high)})"
     )
     zero = report.baselines.zero_shot
-    return text + (f"; the base model without training {number(zero.value)}." if zero else ".")
+    return text + (f"; the base model without training {format_number(zero.value)}." if zero else ".")
 
 
 def _metrics(published: Published) -> str:
@@ -69,9 +68,9 @@ def _metrics(published: Published) -> str:
     rows = (
         (
             code(name),
-            number(value),
-            " to ".join(map(number, report.intervals[name])),
-            *(number(baseline.metrics.get(name)) for _, baseline in baselines),
+            format_number(value),
+            " to ".join(map(format_number, report.intervals[name])),
+            *(format_number(baseline.metrics.get(name)) for _, baseline in baselines),
         )
         for name, value in report.metrics.items()
     )
@@ -84,10 +83,10 @@ def _artefacts(published: Published, heading: str = "### Measured on every form\
     rows = (
         (
             code(row.name),
-            number(row.value),
-            signed(row.difference),
-            number(row.tolerance),
-            size(published.bytes_of(row.name)),
+            format_number(row.value),
+            format_signed(row.difference),
+            format_number(row.tolerance),
+            format_size(published.bytes_of(row.name)),
         )
         for row in published.report.artefacts
         if row.status != "open"
@@ -102,7 +101,7 @@ def _repositories(published: Published) -> str:
             f"[{plain(receipt.repo)}]({published.hub_url(kind)})",
             _SERVES[kind],
             code(receipt.commit),
-            size(receipt.bytes),
+            format_size(receipt.bytes),
         )
         for kind, receipt in ((kind, published.receipt(kind)) for kind in KINDS)
     )
@@ -113,14 +112,14 @@ def _linked(linked: Mapping[str, LinkedFile]) -> str:
     """GitHub takes files below 2 GiB; larger ones are named with their hash and where they are."""
     if not linked:
         return ""
-    rows = ((f"[{plain(name)}]({at.url})", size(at.bytes), code(at.sha256)) for name, at in linked.items())
+    rows = ((f"[{plain(name)}]({at.url})", format_size(at.bytes), code(at.sha256)) for name, at in linked.items())
     heads = ("file", "size", "sha256")
     return "### Too large to attach\n\n" + "\n".join(table(heads, rows))
 
 
 def _files(published: Published) -> str:
     rows = (
-        (f"[{kind}/{plain(path)}]({published.hub_url(kind, path)})", size(file.bytes), code(file.sha256))
+        (f"[{kind}/{plain(path)}]({published.hub_url(kind, path)})", format_size(file.bytes), code(file.sha256))
         for kind in KINDS
         for path, file in sorted(published.receipt(kind).files.items())
     )

@@ -9,7 +9,6 @@ from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
 from finetune.evaluation.gate import reaches
-from finetune.evaluation.markdown import number
 from finetune.github.client import actions
 from finetune.github.client.comments import upsert
 from finetune.github.client.statuses import set_status
@@ -18,6 +17,7 @@ from finetune.github.train.adapter_folder import PREDICTIONS, REPORT, RunFacts, 
 from finetune.github.train.adapters import adapter_at
 from finetune.github.train.frozen import FrozenInput, read_input
 from finetune.github.train.gate import Verdict, judge
+from finetune.numbers import format_number
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
@@ -153,7 +153,7 @@ def _description(project: Project, verdict: Verdict) -> str:
         return f"not judged: {verdict.reasons[0]}"
     value, rows = verdict.report.primary.value, verdict.report.outputs.rows
     more = "" if verdict.passed or not reaches(value, threshold) else "; another condition failed"
-    return f"{metric} {number(value)}, threshold {number(threshold)}, {rows} test rows{more}"
+    return f"{metric} {format_number(value)}, threshold {format_number(threshold)}, {rows} test rows{more}"
 
 
 def _head(github: GitHub, pull: int | None) -> str | None:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from finetune.config.project import Project
 from finetune.errors import BAD_INPUT, INTERRUPTED, IO_FAULT, MODEL_FAULT
-from finetune.evaluation.markdown import number, render_markdown
+from finetune.evaluation.markdown import render_markdown
 from finetune.github.train.frozen import PolicyChange
 from finetune.github.train.gate import Verdict
 from finetune.markdown import plain, split_sections, table
+from finetune.numbers import format_number
 
 CHANGES = 50
 """Policy changes listed; the rest is counted."""
@@ -79,7 +80,7 @@ def policy(changes: Sequence[PolicyChange]) -> list[str]:
 def goal(project: Project) -> str:
     """The metric and threshold that everything is about."""
     metrics = project.task.metrics
-    return f"{plain(metrics.primary)} – (threshold {number(metrics.threshold)})"
+    return f"{plain(metrics.primary)} – (threshold {format_number(metrics.threshold)})"
 
 
 def commit(sha: str) -> str:
