@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from finetune.data.scan.near_search import Near
 from finetune.data.scan.scanning import SALT_ROWS
 from finetune.data.scan.survey import Survey
-from finetune.data.splits import SPLITS, far_off, find_salt
+from finetune.data.splits import SPLITS, Split, far_off, find_salt
 from finetune.data.text_rules import shown
 from finetune.data.tokens.committed_tokenizer import REFRESH, committed_fault
 
@@ -70,13 +70,14 @@ class Checks:
 
     def _check_tokens(self) -> None:
         """How many rows are too long and by how much: one line that tells what the many lines of rows do not."""
-        counts, lengths = self._survey.counts, self._survey.row_checks.get("token_lengths", {})
+        counts = self._survey.counts
         if counts.over:
+            lengths = self._survey.row_checks["token_lengths"]
             rows = "row has" if counts.over == 1 else "rows have"
             self._whole(
                 "E138",
-                f"{counts.over} {rows} more tokens than max_length ({lengths['limit']}), the longest "
-                f"{counts.longest}; chat template and system prompt alone have {lengths['template']}",
+                f"{counts.over} {rows} more tokens than max_length ({lengths.limit}), the longest "
+                f"{counts.longest}; chat template and system prompt alone have {lengths.template}",
                 f"set max_length to {counts.longest} or more in configs/training_config.yaml, or shorten the rows",
             )
 
@@ -100,8 +101,8 @@ class Checks:
         mine, other = (self._answer(row) for row in (near.row, near.other))
         if mine != other:
             self.near_conflicts += 1
-            there += f" with another {self._task.output.field}"
-        what += f"which lies in {there}"
+        answer = "" if mine == other else f" with another {self._task.output.field}"
+        what += f"which lies in {there}{answer}"
         if self._task.data.near_duplicates == "error":
             fix = "remove one, give both rows the same group, or set data.near_duplicates in task_definition.yaml"
             self._report(near.row, "E134", f"{what} and this one in {here}", fix)
@@ -119,7 +120,7 @@ class Checks:
         answer = self._survey.value_of(row)[self._task.output.field]
         return [answer] if isinstance(answer, str) else sorted({entity["type"] for entity in answer})
 
-    def split_of(self, row: int) -> str:
+    def split_of(self, row: int) -> Split:
         return SPLITS[self._survey.splits[row]]
 
     def _check_whole(self) -> None:
@@ -160,10 +161,10 @@ class Checks:
             what = f"class {shown(name)} has {share:.1%} of its rows in {split}, splits.{split} is {target:g}"
             self._whole("W136", what, fix)
 
-    def uneven(self) -> Iterator[tuple[str, str, float, float]]:
+    def uneven(self) -> Iterator[tuple[str, Split, float, float]]:
         """(class, split, share, target) where a class's share lies further from the target than chance explains."""
         for name, count in self.totals().items():
-            rows = {split: self.classes[split][name] for split in SPLITS}
+            rows: dict[str, int] = {split: self.classes[split][name] for split in SPLITS}
             yield from ((name, *off) for off in (far_off(rows, self._splits) if count else ()))
 
     def totals(self) -> dict[str, int]:

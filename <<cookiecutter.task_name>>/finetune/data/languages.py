@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import msgspec
 
@@ -121,15 +120,6 @@ class Languages(msgspec.Struct):
         self.simplified += other.simplified
         for name, count in other.scripts.items():
             self.scripts[name] += count
-
-    def facts(self, declared: str) -> dict[str, Any]:
-        """For the data report: numbers of rows. `declared` is a BCP 47 tag, such as zh-TW."""
-        return {
-            "declared": declared,
-            "scripts": dict(self.scripts),
-            "mixed": self.mixed,
-            "simplified": self.simplified,
-        }
 
     def warnings(self, declared: str) -> list[tuple[str, str, str]]:
         """(code, message, fix) of what does not fit the declared language: W153 other script, W154 simplified."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.data.foreign import move_and_import
@@ -42,6 +43,14 @@ IMPORTABLE = {"a zip archive", "Parquet", "Arrow", "an old Office file"}
 PACKED = {"gzip", "Zstandard", "bzip2", "xz", "a 7-Zip archive", "a RAR archive"}
 _UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp")
 LFS = b"version https://git-lfs.github.com/spec/"
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What identifies a file."""
+
+    sha256: str
+    bytes: int
 
 
 def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:

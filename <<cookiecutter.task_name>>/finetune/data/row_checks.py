@@ -10,6 +10,7 @@ import msgspec
 from finetune.config.project import Project
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import completion_text, template_options
+from finetune.data.check_results import RowCheck
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
 from finetune.data.text_rules import shown
@@ -121,22 +122,18 @@ class RowChecks:
                     self._report(path, line, "E130", what, "remove what reads as a control token")
         self._waiting.clear()
 
-    def facts(self) -> dict[str, Any]:
-        """What was checked, and how; a check that could not be made says so, and why."""
-        if self._proof:
-            proof: dict[str, Any] = {"status": "done", "template_tokens": self._proof.expected}
-        else:
-            proof = {"status": "skipped", "reason": self._unproved}
-        tokens = {"status": "done", "names": self._names} if self.tokens else {**proof, "status": "skipped"}
-        personal: dict[str, Any] = {"status": "done", "policy": self._policy}
+    def facts(self) -> dict[str, RowCheck]:
+        """What was checked, and how, by the names of NAMES; a check that could not be made says so, and why."""
+        unproved = RowCheck("skipped", reason=self._unproved)
+        personal = RowCheck("done", policy=self._policy)
         if self._policy == "ignore":
-            personal |= {"status": "skipped", "reason": "data.personal_data is ignore"}
-        lengths: dict[str, Any] = {"status": "skipped", "reason": self._uncounted}
+            personal = RowCheck("skipped", policy=self._policy, reason="data.personal_data is ignore")
+        lengths = RowCheck("skipped", reason=self._uncounted)
         if self.lengths:
-            lengths = {"status": "done", "limit": self.lengths.limit, "template": self.lengths.template}
+            lengths = RowCheck("done", limit=self.lengths.limit, template=self.lengths.template)
         return {
-            "control_tokens": tokens,
-            "template_proof": proof,
+            "control_tokens": RowCheck("done", names=self._names) if self.tokens else unproved,
+            "template_proof": RowCheck("done", template_tokens=self._proof.expected) if self._proof else unproved,
             "token_lengths": lengths,
             "personal_data": personal,
         }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune import __version__, provenance, sealed
 from finetune.config.project import Project
+from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
 from finetune.inventory import NOT_TRAINED
@@ -26,15 +27,12 @@ _MEANS = {
 }
 
 
-def run_inputs(project: Project, base: BaseModel, data: dict[str, Any]) -> dict[str, str]:
-    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter.
-
-    `data` is the manifest of the converted data.
-    """
+def run_inputs(project: Project, base: BaseModel, data: DataFacts | None) -> dict[str, str]:
+    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
     config = project.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
     return {
-        "train": data["facts"]["train_sha256"],
-        "valid": data["facts"]["valid_sha256"],
+        "train": data.train_sha256 if data else "",
+        "valid": data.valid_sha256 if data else "",
         "config": provenance.digest(config),
         "base": base.fingerprint,
         "code": __version__,
@@ -98,9 +96,9 @@ def outdated(project: Project, manifest: dict[str, Any], base: BaseModel) -> Fin
     A newer version of the code alone does not count: what was trained and measured by the older one stays valid. Data
     is compared where there is any. Raises FinetuneError (E416) when the converted data itself is outdated.
     """
-    data = require_current(project) if project.paths.data_manifest.is_file() else None
+    data = require_current(project).facts if project.paths.data_manifest.is_file() else None
     before = manifest["inputs"]
-    now = run_inputs(project, base, data or {"facts": {"train_sha256": "", "valid_sha256": ""}})
+    now = run_inputs(project, base, data)
     known = {"config", "base"} | ({"train", "valid"} if data else set())
     names = known & before.keys()
     changed = differences({name: before[name] for name in names}, {name: now[name] for name in names})

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import resolved, say
+from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
 from finetune.interrupts import STARTS_OVER, advice, rerun
@@ -54,7 +55,7 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     `restart` discards the checkpoints of an interrupted run. Raises FinetuneError (2) for missing or changed input,
     ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after a signal.
     """
-    data = require_current(project)
+    data = require_current(project).facts
     require_device(project, resolve_device(project.training)[0])
     base = resolve_base(project)
     require_whole_base(base)
@@ -73,7 +74,7 @@ class Run:
     """One training run: encode, check, fit with recovery, save."""
 
     def __init__(
-        self, project: Project, base: BaseModel, data: dict[str, Any], inputs: dict[str, str], again: Callable[[], str]
+        self, project: Project, base: BaseModel, data: DataFacts, inputs: dict[str, str], again: Callable[[], str]
     ) -> None:
         self.project, self.base, self.data, self.inputs, self.again = project, base, data, inputs, again
         self.config = project.training
@@ -113,8 +114,8 @@ class Run:
         from transformers import GenerationConfig
 
         self.tokenizer = load_tokenizer(self.base)
-        paths, balance = self.project.paths, self.data["facts"].get("balance", {})
-        self.train_rows = load_rows(paths.train, self.project, self.tokenizer, balance.get("class_weights"))
+        paths, weights = self.project.paths, self.data.balance.class_weights
+        self.train_rows = load_rows(paths.train, self.project, self.tokenizer, weights)
         self.valid_rows = load_rows(paths.valid, self.project, self.tokenizer)
         stops = {self.tokenizer.eos_token_id}
         if (self.base.path / "generation_config.json").is_file():

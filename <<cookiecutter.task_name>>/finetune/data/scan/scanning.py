@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from finetune.config.project import Project
+from finetune.data.check_results import RowCheck
 from finetune.data.identities import answer_hash
 from finetune.data.languages import Languages
 from finetune.data.records import Layout, LineReader
@@ -76,7 +77,7 @@ class ChunkFacts(msgspec.Struct):
     groups: dict[int, str]
     salt_keys: dict[bytes, set[str]]
     """Split keys of the first rows with the classes of their rows."""
-    row_checks: dict[str, Any]
+    row_checks: dict[str, RowCheck]
     system_prompt_is_clean: bool
 
 

@@ -13,6 +13,7 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.console import progress
+from finetune.data.check_results import RowCheck
 from finetune.data.identities import Identities, default_id, default_of
 from finetune.data.records import BOM, MAX_LINE_BYTES, Layout, report_used_twice
 from finetune.data.row_checks import RowChecks
@@ -59,7 +60,7 @@ class Survey:
         self.groups: dict[int, str] = {}
         self.salt_keys: dict[bytes, set[str]] = {}
         """Split keys with the classes of their rows; of more than SALT_ROWS lines only the first ones."""
-        self.row_checks: dict[str, Any] = {}
+        self.row_checks: dict[str, RowCheck] = {}
         self.system_prompt_is_clean = True
         self._own: dict[int, str] = {}
         self._blocks: list[_Block] = []
