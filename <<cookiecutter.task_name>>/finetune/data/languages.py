@@ -75,7 +75,7 @@ _BY_SUBTAG = {"hans": "Han", "hant": "Han", "hani": "Han", "jpan": "Kana", "kore
 _TRADITIONAL_REGIONS = ("tw", "hk", "mo")
 
 
-class Languages(msgspec.Struct):
+class LanguageCounts(msgspec.Struct):
     """Counts rows; those of several processes are merged. A row may hold more than one script, or none."""
 
     rows: int = 0
@@ -114,7 +114,7 @@ class Languages(msgspec.Struct):
         for text in wide:
             self.add(text)
 
-    def merge(self, other: Languages) -> None:
+    def merge(self, other: LanguageCounts) -> None:
         """Add what another process counted."""
         self.rows, self.mixed = self.rows + other.rows, self.mixed + other.mixed
         self.simplified += other.simplified

@@ -20,7 +20,7 @@ from finetune.data.foreign import is_foreign
 from finetune.data.manifest import Balance, DataFacts, DataManifest, read_data_manifest
 from finetune.data.overlap import check_overlap
 from finetune.data.plan import Plan, checks_digest, make_plan, read_plan, write_plan
-from finetune.data.raw_files import FileFacts, list_raw_files
+from finetune.data.raw_files import RAW, FileFacts, list_raw_files
 from finetune.data.report.building import build_report, write_data_report
 from finetune.data.report.schema import DataReport
 from finetune.data.row_checks import NAMES
@@ -34,7 +34,7 @@ STEP = "02_convert_format"
 DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.merged", "hub.private")
 """Keys that are always said when they are left to their defaults."""
 _MADE_FROM = {
-    "raw": "data/raw",
+    "raw": RAW,
     "task": "task_definition.yaml",
     "splits": "splits in configs/benchmark_config.yaml",
     "format": "this version of the code",
@@ -178,7 +178,7 @@ def _open_raw(project: Project) -> RawData:
 
 
 def _name(file: Path) -> str:
-    return f"data/raw/{file.name}"
+    return f"{RAW}/{file.name}"
 
 
 def _digests(project: Project, raw: RawData) -> dict[str, str]:
