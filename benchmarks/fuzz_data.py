@@ -35,8 +35,9 @@ from hypothesis import strategies as st  # noqa: E402
 from conftest import benchmark_values, task_values, training_values  # noqa: E402
 from finetune import console  # noqa: E402
 from finetune.config.benchmark import BenchmarkConfig  # noqa: E402
-from finetune.config.loading import build, read_yaml  # noqa: E402
+from finetune.config.loading import build  # noqa: E402
 from finetune.config.project import load_project  # noqa: E402
+from finetune.config.strict_yaml import read_yaml  # noqa: E402
 from finetune.config.task import TaskDefinition  # noqa: E402
 from finetune.config.training import TrainingConfig  # noqa: E402
 from finetune.console import run  # noqa: E402

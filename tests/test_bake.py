@@ -141,7 +141,7 @@ def test_matrix_is_that_of_the_questions(questions: dict[str, Any]) -> None:
 
 
 def test_tables_of_the_questions_are_those_of_the_package(questions: dict[str, Any]) -> None:
-    from finetune.config.task import METRICS
+    from finetune.config.task_defaults import METRICS
 
     assert {name: tuple(metrics) for name, metrics in questions["_metrics"].items()} == METRICS
 
@@ -156,7 +156,7 @@ def test_presets_of_the_questions_are_those_of_the_package(questions: dict[str, 
 @pytest.mark.parametrize(("task_type", "language", "preset"), MATRIX)
 def test_editors_find_the_schema_and_nothing_wrong(bake: Bake, task_type: str, language: str, preset: str) -> None:
     """Each file names its schema as yaml-language-server reads it, relative to itself, and keeps to it."""
-    from finetune.config.loading import read_yaml
+    from finetune.config.strict_yaml import read_yaml
     from finetune.errors import Problems
 
     project = bake(task_type=task_type, language=language, preset=preset, sample_data=preset != "48GB-8B-LoRA")

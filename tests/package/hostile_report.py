@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from finetune.data.check_results import RowCheck, SplitCounts
 from finetune.data.report.schema import (
     Characters,
     DataReport,
@@ -17,12 +18,11 @@ from finetune.data.report.schema import (
     Lengths,
     NearDuplicates,
     NearPair,
+    NotSearched,
     OffShare,
     ProblemList,
     RawFile,
-    RowCheck,
     RowCounts,
-    SplitCounts,
     Stratification,
 )
 from finetune.data.splits import SPLITS
@@ -89,19 +89,17 @@ _left_out = st.builds(LeftOut, train=n, valid=n)
 _pair = st.builds(
     NearPair, path=hostile, line=n, split=_split, other_path=hostile, other_line=n, other_split=_split, score=_part
 )
+_not_searched = st.builds(NotSearched, reason=maybe)
 _near = st.builds(
     NearDuplicates,
-    status=_status,
-    reason=maybe,
     threshold=st.none() | _part,
     policy=_policy,
     rows=n,
     left_out=_left_out,
-    across=_maybe_n,
     other_answer=n,
     examples=st.lists(_pair, max_size=3),
 )
-_duplicates = st.builds(Duplicates, exact=n, conflicting=n, near=st.none() | _near)
+_duplicates = st.builds(Duplicates, exact=n, conflicting=n, near=st.none() | _not_searched | _near)
 _row_check = st.builds(
     RowCheck,
     status=_status,
@@ -121,7 +119,7 @@ _languages = st.builds(
     Languages, declared=hostile, scripts=st.dictionaries(hostile, n, max_size=3), mixed=n, simplified=n
 )
 _off = st.builds(OffShare, name=hostile, split=_split, share=_part, target=_part)
-_stratification = st.builds(Stratification, tolerance=st.none() | _part, off=st.lists(_off, max_size=3))
+_stratification = st.builds(Stratification, off=st.lists(_off, max_size=3))
 _rows = st.builds(RowCounts, read=n, accepted=n, expected=n, train=n, valid=n, test=n, left_out=n)
 _file = st.builds(RawFile, sha256=hostile, rows=n, bytes=n)
 _counts = st.builds(SplitCounts, rows=n, train=n, valid=n, test=n)
@@ -155,6 +153,7 @@ REPORT_PARTS = (
     _histograms,
     _left_out,
     _pair,
+    _not_searched,
     _near,
     _duplicates,
     _row_check,

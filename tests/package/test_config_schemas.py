@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from config_files import BENCHMARK, TASK, TRAINING, Make, refused
-from finetune.config.task import METRICS
+from finetune.config.task_defaults import METRICS
 from finetune.errors import BadInput
 
 

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_reports import counts
+from finetune.data.check_results import SplitCounts
 from finetune.data.report import pictures
-from finetune.data.report.schema import Histogram, Imbalance, Lengths, SplitCounts
+from finetune.data.report.schema import Histogram, Imbalance, Lengths
 
 BANKING = {f"intent_{n:02}": SplitCounts(**counts(187 - 2 * n)) for n in range(77)}
 

@@ -131,7 +131,7 @@ def test_a_frequent_problem_hides_no_rare_one():
 
 
 def test_near_duplicates_are_pairs_of_places_with_their_similarity():
-    near = {"across": 40, "examples": [pair(n) for n in range(20)]}
+    near = {"rows": 40, "examples": [pair(n) for n in range(20)]}
     shown = report(duplicates={"near": near})
     assert "| data/raw/a.jsonl:19 | train | data/raw/b.jsonl:1019 | test | 0.90 |" in render_markdown(shown)
     page = render_html(shown)
@@ -141,8 +141,8 @@ def test_near_duplicates_are_pairs_of_places_with_their_similarity():
     assert "In 2 pairs across splits the answers differ." in page
 
 
-def test_what_step_01_counts_only_in_rows_or_by_chance_is_told_so():
-    shown = report(duplicates={"near": {"across": None, "rows": 31}}, stratification={"tolerance": None})
+def test_rows_with_a_near_duplicate_and_shares_that_are_off_are_counted():
+    shown = report(duplicates={"near": {"rows": 31}})
     found = {row.name: row.found for row in checks(shown)}
     assert found["near-duplicates"] == "similarity from 0.65: 31 rows"
     assert found["share of every class per split"] == "1 share off by more than chance explains"

@@ -18,6 +18,7 @@ from markdown_it.token import Token
 from conftest import raw_rows
 from finetune.config.project import Project
 from finetune.data import stage
+from finetune.data.check_results import RowCheck, SplitCounts
 from finetune.data.report.schema import (
     Characters,
     DataReport,
@@ -33,9 +34,7 @@ from finetune.data.report.schema import (
     NearPair,
     OffShare,
     ProblemList,
-    RowCheck,
     RowCounts,
-    SplitCounts,
     Stratification,
 )
 from finetune.errors import BAD_INPUT, OK, Problem
@@ -245,14 +244,14 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
     )
     problems = [Problem(f"data/raw/{name}.jsonl", "E135", text, text, number) for name in names]
     pairs = [NearPair(name, number, "train", name, number, "test", 0.9) for name in names[:20]]
-    near = NearDuplicates("done", None, 0.65, "leave_out", number, LeftOut(number, number), number, number, pairs)
+    near = NearDuplicates("leave_out", 0.65, number, LeftOut(number, number), number, pairs)
     bins = Histogram(number, [(row, row + 1, number) for row in range(40)])
     report = DataReport(
         report_version=2,
         valid=False,
         inputs={},
         files={},
-        rows=RowCounts(*[number] * 7),
+        rows=RowCounts(**dict.fromkeys(RowCounts.__struct_fields__, number)),
         classes=dict.fromkeys(names, SplitCounts(*[number] * 4)),
         imbalance=Imbalance(9.0, 3.0),
         characters=Characters(lengths, lengths),
@@ -260,7 +259,7 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
         groups=Groups(number, number),
         problems=ProblemList(number, number, problems),
         length_histogram=Histograms(bins, bins),
-        row_checks={name: RowCheck("skipped", name) for name in names[:4]},
+        row_checks={name: RowCheck("skipped", reason=name) for name in names[:4]},
         languages=Languages(names[0], dict.fromkeys(names[:5], number), number, number),
         stratification=Stratification([OffShare(name, "valid", 0.1, 0.2) for name in names[:20]]),
     )

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bad_inputs import judge
-from finetune.data.languages import SCRIPTS, Languages, is_traditional, script_of, simplified_only
+from finetune.data.languages import SCRIPTS, LanguageCounts, is_traditional, script_of, simplified_only
 from repository import SAMPLES
 
 FILES = sorted(SAMPLES.glob("*.jsonl"))
@@ -29,8 +29,8 @@ JAPANESE = [
 ]
 
 
-def counted(*texts: str) -> Languages:
-    made, together = Languages(), Languages()
+def counted(*texts: str) -> LanguageCounts:
+    made, together = LanguageCounts(), LanguageCounts()
     for text in texts:
         made.add(text)
     together.add_all(texts)

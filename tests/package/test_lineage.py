@@ -16,6 +16,7 @@ from exporting import project_after, record_adapter
 from finetune import provenance
 from finetune.config.project import Project, load_project
 from finetune.console import run
+from finetune.data.manifest import read_data_manifest
 from finetune.data.stage import convert as convert_data
 from finetune.errors import FinetuneError, GateFailed
 from finetune.evaluation import backends
@@ -94,9 +95,10 @@ def trained_with(project: Project) -> None:
 
     file = project.paths.adapter / provenance.MANIFEST
     manifest = provenance.read_manifest(file)
-    data = provenance.read_manifest(project.paths.data_manifest)
+    data = read_data_manifest(project.paths.data_manifest)
     assert manifest is not None and data is not None
-    provenance.write_json(file, {**manifest.model_dump(), "inputs": run_inputs(project, resolve_base(project), data)})
+    inputs = run_inputs(project, resolve_base(project), data.facts)
+    provenance.write_json(file, {**manifest.model_dump(), "inputs": inputs})
 
 
 @pytest.mark.parametrize("step", [merge, convert])

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from finetune.config.loading import read_yaml
-from finetune.config.strict_yaml import MAX_BYTES, MAX_DEPTH
+from finetune.config.strict_yaml import MAX_BYTES, MAX_DEPTH, read_yaml
 from finetune.errors import Problems
 
 

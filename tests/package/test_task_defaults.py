@@ -10,8 +10,8 @@ import yaml
 
 from config_files import TASK, Make, problems_of
 from finetune.config.project import load_project
-from finetune.config.task import METRICS, TaskDefinition
-from finetune.config.task_defaults import RULES, complete, derive
+from finetune.config.task import TaskDefinition
+from finetune.config.task_defaults import METRICS, RULES, complete, derive
 from finetune.data.stage import data_inputs, validate
 from finetune.errors import BadInput
 from finetune.github.release.edits import mark_released
@@ -163,7 +163,8 @@ def test_a_missing_section_is_shown_from_its_outermost_key(make_project: Make) -
 
 def test_every_shape_that_is_shown_is_accepted() -> None:
     """What a message tells to write is YAML of the right form: the fixes of an empty file, followed, make a task."""
-    from finetune.config.loading import Located, build
+    from finetune.config.loading import build
+    from finetune.config.strict_yaml import Located
     from finetune.errors import Problems
 
     problems = Problems()

@@ -9,7 +9,7 @@ import pytest
 
 from config_files import TASK, Make, refused
 from finetune.config.base import is_hub_id
-from finetune.config.task import METRICS
+from finetune.config.task_defaults import METRICS
 
 
 @pytest.mark.parametrize(

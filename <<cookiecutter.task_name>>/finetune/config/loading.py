@@ -11,10 +11,8 @@ from pydantic_core import ErrorDetails
 
 from finetune.config.base import RuleBroken
 from finetune.config.shapes import field_shape, inner_model
-from finetune.config.strict_yaml import Key, Located, read_yaml
+from finetune.config.strict_yaml import Key, Located
 from finetune.errors import Problems
-
-__all__ = ["Located", "build", "merge", "read_yaml"]
 
 Model = TypeVar("Model", bound=BaseModel)
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from finetune.config.benchmark import BenchmarkConfig
-from finetune.config.loading import Located, build, merge, read_yaml
-from finetune.config.task import METRICS, SUGGESTED_THRESHOLD, TaskDefinition
-from finetune.config.task_defaults import derive
+from finetune.config.loading import build, merge
+from finetune.config.strict_yaml import Located, read_yaml
+from finetune.config.task import TaskDefinition
+from finetune.config.task_defaults import METRICS, SUGGESTED_THRESHOLD, derive
 from finetune.config.training import TrainingConfig
 from finetune.errors import Problems
 from finetune.paths import Paths

@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from finetune.config.benchmark import BenchmarkConfig
-from finetune.config.task import METRICS, PLACEHOLDER, TaskDefinition
+from finetune.config.task import TaskDefinition
+from finetune.config.task_defaults import METRICS, PLACEHOLDER
 from finetune.config.training import TrainingConfig
 
 Schema = dict[str, Any]

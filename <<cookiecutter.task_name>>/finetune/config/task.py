@@ -12,9 +12,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from finetune.config.base import Real, Section, Threshold, derived, is_hub_id, is_hub_name, raise_all, wrong
 from finetune.config.shapes import shape
-from finetune.config.task_defaults import DEFAULT_FIELD, METRICS, PLACEHOLDER, SUGGESTED_THRESHOLD, complete
-
-__all__ = ["DEFAULT_FIELD", "METRICS", "PLACEHOLDER", "SUGGESTED_THRESHOLD", "TaskDefinition", "TaskType"]
+from finetune.config.task_defaults import METRICS, PLACEHOLDER, complete
 
 TaskType = Literal["classification", "extraction", "generation"]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from finetune.data.raw_files import RAW
 from finetune.data.scan.near_search import Near
 from finetune.data.scan.scanning import SALT_ROWS
 from finetune.data.scan.survey import Survey
-from finetune.data.splits import SPLITS, far_off, find_salt
+from finetune.data.splits import SPLITS, Split, far_off, find_salt
 from finetune.data.text_rules import shown
 from finetune.data.tokens.committed_tokenizer import REFRESH, committed_fault
-
-RAW = "data/raw"
 
 
 class Checks:
@@ -29,8 +28,8 @@ class Checks:
         for (split, name), number in survey.counts.classes.items():
             self.classes[split][name] = number
         self.accepted = sum(self.rows.values())
-        self.exact_duplicates = sum(twin.same_answer for twin in survey.twins)
-        self.conflicts = len(survey.twins) - self.exact_duplicates
+        self.exact_duplicates = sum(duplicate.same_answer for duplicate in survey.duplicates)
+        self.conflicts = len(survey.duplicates) - self.exact_duplicates
         self.left_out: list[Near] = []
         """Rows that are in no split because a later one holds a near-duplicate."""
         self.left_out_classes: Counter[str] = Counter()
@@ -54,9 +53,9 @@ class Checks:
             self._problems.add(place, "W244", f"not used: {fault}", REFRESH)
         self._check_tokens()
         for code, message, fix in self._survey.counts.languages.warnings(self._task.language):
-            self._whole(code, message, fix)
-        for twin in self._survey.twins:
-            self._check_twin(twin.row, twin.first, twin.same_answer)
+            self._report_data(code, message, fix)
+        for duplicate in self._survey.duplicates:
+            self._check_duplicate(duplicate.row, duplicate.first, duplicate.same_answer)
         for near in self._survey.near:
             self._check_near(near)
         if len(self.left_out) > 1:
@@ -64,23 +63,24 @@ class Checks:
             what = f"{len(self.left_out)} rows nearly equal a row of a later split and are left out "
             what += f"({', '.join(f'{split} {parts[split]}' for split in SPLITS if parts[split])})"
             fix = "nothing to do; data.near_duplicates in task_definition.yaml says what becomes of such rows"
-            self._whole("W134", what, fix)
+            self._report_data("W134", what, fix)
         if self.accepted:
-            self._check_whole()
+            self._check_data()
 
     def _check_tokens(self) -> None:
         """How many rows are too long and by how much: one line that tells what the many lines of rows do not."""
-        counts, lengths = self._survey.counts, self._survey.row_checks.get("token_lengths", {})
+        counts = self._survey.counts
         if counts.over:
+            lengths = self._survey.row_checks["token_lengths"]
             rows = "row has" if counts.over == 1 else "rows have"
-            self._whole(
+            self._report_data(
                 "E138",
-                f"{counts.over} {rows} more tokens than max_length ({lengths['limit']}), the longest "
-                f"{counts.longest}; chat template and system prompt alone have {lengths['template']}",
+                f"{counts.over} {rows} more tokens than max_length ({lengths.limit}), the longest "
+                f"{counts.longest}; chat template and system prompt alone have {lengths.template}",
                 f"set max_length to {counts.longest} or more in configs/training_config.yaml, or shorten the rows",
             )
 
-    def _check_twin(self, row: int, first: int, same_answer: bool) -> None:
+    def _check_duplicate(self, row: int, first: int, same_answer: bool) -> None:
         place = ":".join(map(str, self._survey.place(first)))
         if same_answer:
             code = "E131" if self._task.data.duplicates == "error" else "W131"
@@ -100,8 +100,8 @@ class Checks:
         mine, other = (self._answer(row) for row in (near.row, near.other))
         if mine != other:
             self.near_conflicts += 1
-            there += f" with another {self._task.output.field}"
-        what += f"which lies in {there}"
+        answer = "" if mine == other else f" with another {self._task.output.field}"
+        what += f"which lies in {there}{answer}"
         if self._task.data.near_duplicates == "error":
             fix = "remove one, give both rows the same group, or set data.near_duplicates in task_definition.yaml"
             self._report(near.row, "E134", f"{what} and this one in {here}", fix)
@@ -119,28 +119,30 @@ class Checks:
         answer = self._survey.value_of(row)[self._task.output.field]
         return [answer] if isinstance(answer, str) else sorted({entity["type"] for entity in answer})
 
-    def split_of(self, row: int) -> str:
+    def split_of(self, row: int) -> Split:
         return SPLITS[self._survey.splits[row]]
 
-    def _check_whole(self) -> None:
+    def _check_data(self) -> None:
         """Enough rows, every class in every split, balance."""
         least, rows = self._task.data.min_rows_per_class, sum(self.rows.values())
         if not self.class_names and rows < least:
-            self._whole("E137", f"{rows} rows, data.min_rows_per_class is {least}", "add rows")
+            self._report_data("E137", f"{rows} rows, data.min_rows_per_class is {least}", "add rows")
         totals = self.totals()
         for name, count in totals.items():
             if count == 0:
-                self._whole("E136", f"class {shown(name)} has no rows", "add rows, or remove the class from the task")
+                self._report_data(
+                    "E136", f"class {shown(name)} has no rows", "add rows, or remove the class from the task"
+                )
             elif count < least:
                 what = f"class {shown(name)} has {count} rows, data.min_rows_per_class is {least}"
-                self._whole("E137", what, "add rows")
+                self._report_data("E137", what, "add rows")
         self._check_splits([name for name, count in totals.items() if count >= least])
         ratio = self.imbalance()
         if ratio is not None and ratio > self._task.data.max_imbalance:
             code = "E149" if self._task.data.imbalance_policy == "error" else "W149"
             limit = f"data.max_imbalance is {self._task.data.max_imbalance:g}"
             what = f"the largest class has {ratio:.2f} times the rows of the smallest, {limit}"
-            self._whole(code, what, "add rows to the small classes, or set data.balance")
+            self._report_data(code, what, "add rows to the small classes, or set data.balance")
 
     def _check_splits(self, names: Sequence[str]) -> None:
         missing = [f"class {shown(n)} has no row in {s}" for n in names for s in SPLITS if not self.classes[s][n]]
@@ -155,15 +157,15 @@ class Checks:
             if salt is not None:
                 fix += f', or before the first release set splits.salt: "{salt}" in configs/benchmark_config.yaml'
         for message in missing:
-            self._whole("E136", message, fix)
+            self._report_data("E136", message, fix)
         for name, split, share, target in uneven:
             what = f"class {shown(name)} has {share:.1%} of its rows in {split}, splits.{split} is {target:g}"
-            self._whole("W136", what, fix)
+            self._report_data("W136", what, fix)
 
-    def uneven(self) -> Iterator[tuple[str, str, float, float]]:
+    def uneven(self) -> Iterator[tuple[str, Split, float, float]]:
         """(class, split, share, target) where a class's share lies further from the target than chance explains."""
         for name, count in self.totals().items():
-            rows = {split: self.classes[split][name] for split in SPLITS}
+            rows: dict[str, int] = {split: self.classes[split][name] for split in SPLITS}
             yield from ((name, *off) for off in (far_off(rows, self._splits) if count else ()))
 
     def totals(self) -> dict[str, int]:
@@ -179,5 +181,5 @@ class Checks:
         name, line = self._survey.place(row)
         self._problems.add(name, code, message, fix, line=line)
 
-    def _whole(self, code: str, message: str, fix: str) -> None:
+    def _report_data(self, code: str, message: str, fix: str) -> None:
         self._problems.add(RAW, code, message, fix)

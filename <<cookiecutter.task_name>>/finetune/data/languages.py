@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import msgspec
 
@@ -76,7 +75,7 @@ _BY_SUBTAG = {"hans": "Han", "hant": "Han", "hani": "Han", "jpan": "Kana", "kore
 _TRADITIONAL_REGIONS = ("tw", "hk", "mo")
 
 
-class Languages(msgspec.Struct):
+class LanguageCounts(msgspec.Struct):
     """Counts rows; those of several processes are merged. A row may hold more than one script, or none."""
 
     rows: int = 0
@@ -115,21 +114,12 @@ class Languages(msgspec.Struct):
         for text in wide:
             self.add(text)
 
-    def merge(self, other: Languages) -> None:
+    def merge(self, other: LanguageCounts) -> None:
         """Add what another process counted."""
         self.rows, self.mixed = self.rows + other.rows, self.mixed + other.mixed
         self.simplified += other.simplified
         for name, count in other.scripts.items():
             self.scripts[name] += count
-
-    def facts(self, declared: str) -> dict[str, Any]:
-        """For the data report: numbers of rows. `declared` is a BCP 47 tag, such as zh-TW."""
-        return {
-            "declared": declared,
-            "scripts": dict(self.scripts),
-            "mixed": self.mixed,
-            "simplified": self.simplified,
-        }
 
     def warnings(self, declared: str) -> list[tuple[str, str, str]]:
         """(code, message, fix) of what does not fit the declared language: W153 other script, W154 simplified."""

@@ -8,6 +8,7 @@ import msgspec
 
 from finetune import provenance
 from finetune.config.project import Project
+from finetune.data.check_results import SplitCounts
 from finetune.data.checks import Checks
 from finetune.data.scan.survey import Survey
 from finetune.data.splits import SPLITS
@@ -34,7 +35,7 @@ class Plan(msgspec.Struct):
     """The digests of `stage.data_inputs` and of the checks."""
     rows: dict[str, int]
     """Rows of each split."""
-    classes: dict[str, dict[str, int]]
+    classes: dict[str, SplitCounts]
     """Rows of each class, in all and by split."""
     files: dict[str, FilePlan]
     groups: bool
@@ -51,13 +52,10 @@ def checks_digest(project: Project) -> str:
     return provenance.digest({"version": CHECKS_VERSION, "files": tokens, "counted": counted, **training})
 
 
-def class_table(checks: Checks) -> dict[str, dict[str, int]]:
+def class_table(checks: Checks) -> dict[str, SplitCounts]:
     """Rows of each class, in all and by split; those in no split are left out."""
     return {
-        name: {
-            "rows": count + checks.left_out_classes[name],
-            **{split: checks.classes[split][name] for split in SPLITS},
-        }
+        name: SplitCounts(count + checks.left_out_classes[name], *(checks.classes[split][name] for split in SPLITS))
         for name, count in checks.totals().items()
     }
 
@@ -71,7 +69,7 @@ def make_plan(inputs: dict[str, str], survey: Survey, checks: Checks) -> Plan:
     for near in checks.left_out:
         name, line = survey.place(near.row)
         files[name].left_out.append(line)
-    rows = {split: checks.rows[split] for split in SPLITS}
+    rows: dict[str, int] = {split: checks.rows[split] for split in SPLITS}
     return Plan(inputs, rows, class_table(checks), files, bool(survey.groups))
 
 

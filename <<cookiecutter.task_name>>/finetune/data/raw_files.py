@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 import stat
+from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.data.foreign import move_and_import
 from finetune.errors import Problems
 from finetune.paths import Paths
 
+RAW = "data/raw"
+"""The folder, as problems name it."""
 MAX_FILE_BYTES = 100 * 1024 * 1024
 _NAME = re.compile(r"\w[\w.,+ ()-]{0,199}")
 _BESIDE = re.compile(r"(?i:readme)(?:\.[\w-]{1,10})*")
@@ -44,35 +47,42 @@ _UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp")
 LFS = b"version https://git-lfs.github.com/spec/"
 
 
+@dataclass(frozen=True)
+class FileFacts:
+    """What identifies a file."""
+
+    sha256: str
+    bytes: int
+
+
 def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:
     """The readable data/raw/*.jsonl, sorted by name; everything else that looks like data is a problem."""
-    folder = "data/raw"
     if paths.raw.is_symlink() or not paths.raw.is_dir():
-        problems.add(folder, "E143", "data/raw is not a folder", "put the records into data/raw/*.jsonl")
+        problems.add(RAW, "E143", "data/raw is not a folder", "put the records into data/raw/*.jsonl")
         return []
     if not paths.raw.resolve().is_relative_to(paths.root.resolve()):
-        problems.add(folder, "E220", "leads out of the repository through a symbolic link", "put the data itself there")
+        problems.add(RAW, "E220", "leads out of the repository through a symbolic link", "put the data itself there")
         return []
     files: list[Path] = []
     spelled: dict[str, str] = {}
-    found = 0
+    count = 0
     for path in sorted(paths.raw.iterdir(), key=lambda entry: entry.name):
         if path.name.startswith("."):
             continue
-        place = f"{folder}/{_printable(path.name)}"
+        place = f"{RAW}/{_printable(path.name)}"
         if path.suffix.lower() != ".jsonl":
             _refuse_other(path, place, problems)
             continue
-        found += 1
-        twin = spelled.setdefault(path.name.casefold(), path.name)
-        if twin != path.name:
-            problems.add(place, "E147", f"differs from {_printable(twin)} only by case", "rename one of them")
+        count += 1
+        other = spelled.setdefault(path.name.casefold(), path.name)
+        if other != path.name:
+            problems.add(place, "E147", f"differs from {_printable(other)} only by case", "rename one of them")
         if not _NAME.fullmatch(path.name) or path.name != path.name.strip():
             problems.add(place, "E148", "unsafe file name", "use at most 200 letters, digits, - _ and .")
         elif _is_readable(path, place, problems):
             files.append(path)
-    if not found:
-        problems.add(folder, "E102", "no .jsonl file", "put the records into data/raw/*.jsonl")
+    if not count:
+        problems.add(RAW, "E102", "no .jsonl file", "put the records into data/raw/*.jsonl")
     return files
 
 
@@ -103,7 +113,7 @@ def _unread(path: Path, place: str) -> tuple[str, str]:
         return f"{what}: {magic}", f"unpack it, {away}"
     if magic and magic not in IMPORTABLE:
         return f"{what}: {magic}", f"export it as CSV, JSON or Parquet and import that, {away}"
-    if not path.name.isprintable() or path.name != place.removeprefix("data/raw/"):
+    if not path.name.isprintable() or path.name != place.removeprefix(f"{RAW}/"):
         return what, f"rename it and import it with scripts/import_data.py, {away}"
     return what, f"{move_and_import(place)}; {away}"
 

@@ -52,7 +52,7 @@ class Record(msgspec.Struct, frozen=True):
     line: int
     key: bytes
     """sha256 of the normalised input (32 bytes)."""
-    twin: Duplicate | None
+    duplicate: Duplicate | None
 
 
 class Layout(msgspec.Struct):
@@ -236,11 +236,11 @@ class RecordReader:
         if found.id is None:
             report_used_twice(row.id or "", name, number, self._problems)
             return None
-        twin = None
+        duplicate = None
         if found.first is not None:
             path, line = self._paths[found.first >> _LINE_BITS], found.first & (1 << _LINE_BITS) - 1
-            twin = Duplicate(path, line, found.same_answer)
-        return Record(found.id, row.input, row.reference, row.group, name, number, key, twin)
+            duplicate = Duplicate(path, line, found.same_answer)
+        return Record(found.id, row.input, row.reference, row.group, name, number, key, duplicate)
 
 
 def report_used_twice(identifier: str, name: str, number: int, problems: Problems) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ import msgspec
 from finetune.config.project import Project
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import completion_text, template_options
+from finetune.data.check_results import RowCheck
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
 from finetune.data.text_rules import shown
@@ -22,19 +24,30 @@ _BATCH = 1000
 
 
 class RowChecks:
-    """Takes rows one by one; every objection goes into `problems`, which may be replaced between two rows."""
+    """Takes rows one by one; every objection goes into `problems`, which may be replaced between two rows.
+
+    A check is an entry of `checks`. Most rows never come here: `scan/screens.py` searches them together, for each
+    check by its name, and does not start for a check that it has no search for.
+    """
 
     def __init__(self, project: Project, problems: Problems) -> None:
         self.problems = problems
         self.texts_with_personal_data = 0
         self._task = project.task
-        self._labels = _Names(project.task)
+        self._names_of_task = _Names(project.task)
         self._policy = project.task.data.personal_data
         self._waiting: list[tuple[Row, str, int]] = []
         self.tokens: ControlTokens | None = None
         self._proof: TemplateProof | None = None
         self.lengths: TokenLengths | None = None
         self._unproved = self._uncounted = f"no tokenizer.json of {project.training.base_model.id} on this machine"
+        self.checks: dict[str, Callable[[Row, str, int], None]] = {
+            "names": self._check_names,
+            "max_chars": self._check_max_chars,
+            "texts": self._check_texts,
+            "token_lengths": self._check_token_lengths,
+        }
+        """Each is called with a row, its file and its line."""
         base = find_base_tokenizer(project)
         if base is not None:
             damage = f"the tokenizer files in {project.paths.relative(base.folder)} are damaged"
@@ -86,11 +99,22 @@ class RowChecks:
 
     def add(self, row: Row, path: str, line: int) -> None:
         """Check one row. The proof by count comes later, at the latest with `flush`."""
-        self._labels.check(row, lambda *problem: self._report(path, line, *problem))
+        for check in self.checks.values():
+            check(row, path, line)
+        if len(self._waiting) >= _BATCH:
+            self.flush()
+
+    def _check_names(self, row: Row, path: str, line: int) -> None:
+        self._names_of_task.check(row, lambda *problem: self._report(path, line, *problem))
+
+    def _check_max_chars(self, row: Row, path: str, line: int) -> None:
         limit = self._task.input.max_chars
         if len(row.input) > limit:
             what = f"the input has {len(row.input)} characters, input.max_chars is {limit}"
             self._report(path, line, "E156", what, "shorten the text, or raise input.max_chars in task_definition.yaml")
+
+    def _check_texts(self, row: Row, path: str, line: int) -> None:
+        """Personal data and control tokens."""
         clean = True
         for field, text in self._texts(row):
             if self._policy != "ignore" and (kinds := find_personal_data(text)):
@@ -100,13 +124,13 @@ class RowChecks:
                 clean = False
                 what = f'field "{field}": {shown(token)} is a control token of the base model'
                 self._report(path, line, "E130", what, "remove or rewrite it; a chat model obeys it")
-        found = self.lengths and self.lengths.check(row.input, completion_text(self._task, row.reference))
-        if found:
-            self._report(path, line, *found, FIX)
         if self._proof and clean:  # the others are refused already
             self._waiting.append((row, path, line))
-            if len(self._waiting) >= _BATCH:
-                self.flush()
+
+    def _check_token_lengths(self, row: Row, path: str, line: int) -> None:
+        too_long = self.lengths and self.lengths.check(row.input, completion_text(self._task, row.reference))
+        if too_long:
+            self._report(path, line, *too_long, FIX)
 
     def flush(self) -> None:
         """Count the control tokens of the rows that wait for it."""
@@ -121,22 +145,18 @@ class RowChecks:
                     self._report(path, line, "E130", what, "remove what reads as a control token")
         self._waiting.clear()
 
-    def facts(self) -> dict[str, Any]:
-        """What was checked, and how; a check that could not be made says so, and why."""
-        if self._proof:
-            proof: dict[str, Any] = {"status": "done", "template_tokens": self._proof.expected}
-        else:
-            proof = {"status": "skipped", "reason": self._unproved}
-        tokens = {"status": "done", "names": self._names} if self.tokens else {**proof, "status": "skipped"}
-        personal: dict[str, Any] = {"status": "done", "policy": self._policy}
+    def facts(self) -> dict[str, RowCheck]:
+        """What was checked, and how, by the names of NAMES; a check that could not be made says so, and why."""
+        unproved = RowCheck("skipped", reason=self._unproved)
+        personal = RowCheck("done", policy=self._policy)
         if self._policy == "ignore":
-            personal |= {"status": "skipped", "reason": "data.personal_data is ignore"}
-        lengths: dict[str, Any] = {"status": "skipped", "reason": self._uncounted}
+            personal = RowCheck("skipped", policy=self._policy, reason="data.personal_data is ignore")
+        lengths = RowCheck("skipped", reason=self._uncounted)
         if self.lengths:
-            lengths = {"status": "done", "limit": self.lengths.limit, "template": self.lengths.template}
+            lengths = RowCheck("done", limit=self.lengths.limit, template=self.lengths.template)
         return {
-            "control_tokens": tokens,
-            "template_proof": proof,
+            "control_tokens": RowCheck("done", names=self._names) if self.tokens else unproved,
+            "template_proof": RowCheck("done", template_tokens=self._proof.expected) if self._proof else unproved,
             "token_lengths": lengths,
             "personal_data": personal,
         }

@@ -10,11 +10,13 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Literal
 
 from finetune.config.benchmark import Splits
 from finetune.data.records import Record
 
-SPLITS = ("train", "valid", "test")
+Split = Literal["train", "valid", "test"]
+SPLITS: tuple[Split, ...] = ("train", "valid", "test")
 _SALTS_TRIED = 400
 
 
@@ -78,7 +80,7 @@ def allowance(target: float, rows: int) -> float:
     return max(0.05, 3.5 * (target * (1 - target) / max(rows, 1)) ** 0.5)
 
 
-def far_off(rows: Mapping[str, int], splits: Splits) -> list[tuple[str, float, float]]:
+def far_off(rows: Mapping[str, int], splits: Splits) -> list[tuple[Split, float, float]]:
     """(split, share, target) of the shares of `rows` that lie further from their target than chance explains.
 
     Not for rows of groups: groups stay whole, however large, and their shares are no draw of single rows.

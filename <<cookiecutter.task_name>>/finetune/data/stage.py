@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from finetune import provenance, sealed
 from finetune.config.project import Project
@@ -16,10 +17,12 @@ from finetune.data.balance import class_weights, oversample
 from finetune.data.checks import Checks
 from finetune.data.conversion import write_splits
 from finetune.data.foreign import is_foreign
+from finetune.data.manifest import Balance, DataFacts, DataManifest, read_data_manifest
 from finetune.data.overlap import check_overlap
 from finetune.data.plan import Plan, checks_digest, make_plan, read_plan, write_plan
-from finetune.data.raw_files import list_raw_files
+from finetune.data.raw_files import RAW, FileFacts, list_raw_files
 from finetune.data.report.building import build_report, write_data_report
+from finetune.data.report.schema import DataReport
 from finetune.data.row_checks import NAMES
 from finetune.data.scan.survey import Survey, survey
 from finetune.data.splits import SPLITS
@@ -31,7 +34,7 @@ STEP = "02_convert_format"
 DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.merged", "hub.private")
 """Keys that are always said when they are left to their defaults."""
 _MADE_FROM = {
-    "raw": "data/raw",
+    "raw": RAW,
     "task": "task_definition.yaml",
     "splits": "splits in configs/benchmark_config.yaml",
     "format": "this version of the code",
@@ -43,7 +46,7 @@ class RawData:
     """The files of data/raw whose rows are read; size and sha256, also of foreign ones; what is wrong with any."""
 
     files: list[Path]
-    facts: dict[str, dict[str, Any]]
+    facts: dict[str, FileFacts]
     problems: Problems
 
 
@@ -52,13 +55,13 @@ def validate(project: Project, as_json: bool = False) -> int:
     raw = _open_raw(project)
     if not as_json:
         _show_derived(project)
-    report, _ = _check(project, raw)
+    report, _, _ = _check(project, raw)
     if not as_json:
         _show(report)
     report_problems(raw.problems, as_json=as_json)
     if not as_json:
         say(f"report: {project.paths.relative(project.paths.data_report_md)}")
-    return OK if report["valid"] else BAD_INPUT
+    return OK if report.valid else BAD_INPUT
 
 
 def convert(project: Project, force: bool = False) -> int:
@@ -75,10 +78,10 @@ def convert(project: Project, force: bool = False) -> int:
     plan = None if raw.problems.error_count else read_plan(project, _plan_inputs(project, inputs))
     groups: dict[str, str] | None = None
     if plan is None or plan.groups:  # the last look at what was written needs to know the groups
-        report, found = _check(project, raw)
+        report, surveyed, checks = _check(project, raw)
         raw.problems.raise_if_errors()
-        plan = make_plan(_plan_inputs(project, inputs), *found)
-        groups = found[0].groups_by_id()
+        plan = make_plan(_plan_inputs(project, inputs), surveyed, checks)
+        groups = surveyed.groups_by_id()
         _show(report)
         report_problems(raw.problems)
     else:
@@ -86,44 +89,51 @@ def convert(project: Project, force: bool = False) -> int:
     paths = project.paths
     with _part_files({"train": paths.train, "valid": paths.valid, "test": paths.test}) as parts:
         with ExitStack() as stack:
-            outputs = {split: stack.enter_context(open(parts[split], "wb")) for split in SPLITS}
+            outputs = {split: stack.enter_context(open(part, "wb")) for split, part in parts.items()}
             write_splits(project, [(file, _name(file)) for file in raw.files], plan, outputs)
         check_overlap(parts, groups or {}, raw.problems)
         raw.problems.raise_if_errors()
         balance = _balance(project, plan, parts["train"])
     digests = {file: provenance.sha256(file) for file in (paths.train, paths.valid, paths.test)}
-    facts = {
-        "task_type": project.task.task_type,
-        "rows": plan.rows,
-        "classes": plan.classes,
-        **{f"{split}_sha256": digest for split, digest in zip(SPLITS, digests.values(), strict=True)},
-        "balance": balance,
-    }
+    facts = DataFacts(
+        task_type=project.task.task_type,
+        rows=plan.rows,
+        classes=plan.classes,
+        train_sha256=digests[paths.train],
+        valid_sha256=digests[paths.valid],
+        test_sha256=digests[paths.test],
+        balance=balance,
+    )
     provenance.write_manifest(
-        paths.data_manifest, step=STEP, inputs=inputs, outputs=digests, facts=facts, known=digests
+        paths.data_manifest,
+        step=STEP,
+        inputs=inputs,
+        outputs=digests,
+        facts=msgspec.to_builtins(facts),
+        known=digests,
     )
     say(f"wrote {', '.join(map(paths.relative, digests))}")
     return OK
 
 
-def _check(project: Project, raw: RawData) -> tuple[dict[str, Any], tuple[Survey, Checks]]:
+def _check(project: Project, raw: RawData) -> tuple[DataReport, Survey, Checks]:
     """The report, written, and what it was made from; with the plan for step 02 where nothing is wrong."""
     files = [(file, _name(file)) for file in raw.files]
-    found = survey(project, files, raw.problems)
-    checks = Checks(found)
+    surveyed = survey(project, files, raw.problems)
+    checks = Checks(surveyed)
     checks.run()
     raw.problems.sort([name for _, name in files])
-    for name, fact in found.row_checks.items():
-        if fact["status"] == "skipped":
-            say(f"  not checked: {NAMES[name]} ({fact['reason']})")
+    for name, row_check in surveyed.row_checks.items():
+        if row_check.status == "skipped":
+            say(f"  not checked: {NAMES[name]} ({row_check.reason})")
     inputs = _digests(project, raw)
-    report = build_report(project, raw.facts, inputs, found, checks)
+    report = build_report(project, raw.facts, inputs, surveyed, checks)
     write_data_report(project.paths, report)
-    if report["valid"]:
-        write_plan(project, make_plan(_plan_inputs(project, inputs), found, checks))
+    if report.valid:
+        write_plan(project, make_plan(_plan_inputs(project, inputs), surveyed, checks))
     else:
         project.paths.data_plan.unlink(missing_ok=True)
-    return report, (found, checks)
+    return report, surveyed, checks
 
 
 def _plan_inputs(project: Project, inputs: dict[str, str]) -> dict[str, str]:
@@ -140,13 +150,13 @@ def data_inputs(project: Project) -> dict[str, str]:
     return _digests(project, raw)
 
 
-def require_current(project: Project) -> provenance.Manifest:
+def require_current(project: Project) -> DataManifest:
     """The manifest of the converted data, once that is what step 02 would make now.
 
     Raises FinetuneError: E414 for no converted data, E416 when something it was made from changed since, or its files;
     BadInput when data/raw cannot be read at all.
     """
-    manifest = provenance.read_manifest(project.paths.data_manifest)
+    manifest = read_data_manifest(project.paths.data_manifest)
     redo = "run scripts/02_convert_format.py"
     if manifest is None:
         raise FinetuneError("no converted data", f"{redo} first", "E414")
@@ -154,21 +164,21 @@ def require_current(project: Project) -> provenance.Manifest:
     changed = [_MADE_FROM.get(name, name) for name in {**now, **before} if now.get(name) != before.get(name)]
     if changed:
         raise FinetuneError(f"the converted data is older than {' and '.join(changed)}", redo, "E416")
-    if found := sealed.faults(project.paths.data_manifest):
-        raise FinetuneError(f"the converted data was changed: {'; '.join(found)}", redo, "E416")
+    if faults := sealed.faults(project.paths.data_manifest):
+        raise FinetuneError(f"the converted data was changed: {'; '.join(faults)}", redo, "E416")
     return manifest
 
 
 def _open_raw(project: Project) -> RawData:
     problems = Problems()
     files = list_raw_files(project.paths, problems)
-    facts = {_name(file): {"sha256": provenance.sha256(file), "bytes": file.stat().st_size} for file in files}
+    facts = {_name(file): FileFacts(provenance.sha256(file), file.stat().st_size) for file in files}
     files = [file for file in files if not is_foreign(file, _name(file), project.task, problems)]
     return RawData(files, facts, problems)
 
 
 def _name(file: Path) -> str:
-    return f"data/raw/{file.name}"
+    return f"{RAW}/{file.name}"
 
 
 def _digests(project: Project, raw: RawData) -> dict[str, str]:
@@ -176,7 +186,7 @@ def _digests(project: Project, raw: RawData) -> dict[str, str]:
     parts = {"task_type", "input", "output", "system_prompt", "data"}
     task = project.task.model_dump(mode="json", include=parts)
     return {
-        "raw": provenance.digest({name: fact["sha256"] for name, fact in raw.facts.items()}),
+        "raw": provenance.digest({name: file.sha256 for name, file in raw.facts.items()}),
         "task": provenance.digest(task),
         "splits": provenance.digest(project.benchmark.splits.model_dump(mode="json")),
         "format": str(FORMAT_VERSION),
@@ -201,15 +211,14 @@ def _part_files(targets: dict[str, Path]) -> Iterator[dict[str, Path]]:
             part.unlink(missing_ok=True)
 
 
-def _balance(project: Project, plan: Plan, train: Path) -> dict[str, Any]:
+def _balance(project: Project, plan: Plan, train: Path) -> Balance:
     """Balance the training split as the task asks; validation and test are never touched."""
     policy = project.task.data.balance
-    facts: dict[str, Any] = {"policy": policy}
     if policy == "oversample":
-        facts["copies"] = dict(sorted(oversample(train).items()))
-    elif policy == "weights":
-        facts["class_weights"] = class_weights({name: counts["train"] for name, counts in plan.classes.items()})
-    return facts
+        return Balance(policy, copies=dict(sorted(oversample(train).items())))
+    if policy == "weights":
+        return Balance(policy, class_weights=class_weights({name: c.train for name, c in plan.classes.items()}))
+    return Balance(policy)
 
 
 def _show_derived(project: Project) -> None:
@@ -223,9 +232,9 @@ def _show_derived(project: Project) -> None:
         )
 
 
-def _show(report: dict[str, Any]) -> None:
-    rows = report["rows"]
-    counts = [(name, count["rows"], *(count[s] for s in SPLITS)) for name, count in report["classes"].items()]
-    table("Rows", ("class", "all", *SPLITS), [*counts, ("all rows", rows["accepted"], *(rows[s] for s in SPLITS))])
-    if rows["accepted"] < rows["expected"]:
-        say(f"  {rows['accepted']} of {rows['expected']} expected rows (data.expected_rows)")
+def _show(report: DataReport) -> None:
+    rows = report.rows
+    counts = [(name, c.rows, c.train, c.valid, c.test) for name, c in report.classes.items()]
+    table("Rows", ("class", "all", *SPLITS), [*counts, ("all rows", rows.accepted, rows.train, rows.valid, rows.test)])
+    if rows.accepted < rows.expected:
+        say(f"  {rows.accepted} of {rows.expected} expected rows (data.expected_rows)")

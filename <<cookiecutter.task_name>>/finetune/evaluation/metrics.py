@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from finetune.config.task import METRICS, TaskDefinition
+from finetune.config.task import TaskDefinition
+from finetune.config.task_defaults import METRICS
 from finetune.evaluation.report_parts import ClassRow, Confusion
 from finetune.evaluation.textual import same_text, token_f1, tokens
 

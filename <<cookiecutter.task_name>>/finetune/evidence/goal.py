@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune.config.task import SUGGESTED_THRESHOLD
+from finetune.config.task_defaults import SUGGESTED_THRESHOLD
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence

@@ -121,11 +121,11 @@ def _check_lineage(project: Project, problems: Problems) -> None:
 
 
 def _check_adapter(project: Project, problems: Problems) -> None:
-    from finetune.training.adapter import outdated
+    from finetune.training.adapter import outdated, read_adapter_manifest
     from finetune.training.base_model import resolve_base
 
     shown = project.paths.relative(project.paths.adapter)
-    manifest, stale = read_manifest(project.paths.adapter / MANIFEST), None
+    manifest, stale = read_adapter_manifest(project.paths.adapter), None
     try:
         stale = outdated(project, manifest, resolve_base(project)) if manifest else None
     except BadInput as failure:  # data/raw cannot be read

@@ -5,10 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from finetune.data.columns import guess_text
-from finetune.data.shapes import TAG_FIELDS
 from finetune.importing.sources import Refused, Value
 
-__all__ = ["TAG_FIELDS", "argilla", "doccano", "label_studio", "prodigy"]
 _LABEL_KEYS = ("choices", "labels", "taxonomy", "text", "rating")
 NOT_ANNOTATED, REJECTED, DISAGREE = ("E187", "not annotated"), ("E187", "rejected"), ("E188", "annotators disagree")
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from finetune.config.task import TaskDefinition
-from finetune.data.shapes import Shape
+from finetune.data.shapes import TAG_FIELDS, Shape
 from finetune.importing import annotation_tools, conversations
 from finetune.importing.sources import ROW, Refused, Value
 from finetune.importing.token_files import join, spans_of
@@ -92,7 +92,7 @@ def _pair(name: str, task: TaskDefinition, sample: list[Value], columns: Columns
 
 def _token_record(record: Value) -> tuple[str, Any]:
     tokens = record["tokens"]
-    tags = next((record[key] for key in annotation_tools.TAG_FIELDS if isinstance(record.get(key), list)), None)
+    tags = next((record[key] for key in TAG_FIELDS if isinstance(record.get(key), list)), None)
     if tags is None or len(tags) != len(tokens):
         raise Refused(ROW, "tokens and tags of different number")
     if not all(isinstance(token, str) and token for token in tokens):

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from finetune import __version__, provenance, sealed
 from finetune.config.project import Project
+from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
 from finetune.inventory import NOT_TRAINED
@@ -26,15 +30,42 @@ _MEANS = {
 }
 
 
-def run_inputs(project: Project, base: BaseModel, data: provenance.Manifest) -> dict[str, str]:
-    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter.
+class RecordedBase(msgspec.Struct, frozen=True):
+    """The base model that an adapter was trained on."""
 
-    `data` is the manifest of the converted data.
-    """
+    id: str = ""
+    revision: str = ""
+    source: str = ""
+    fingerprint: str = ""
+
+
+class AdapterFacts(msgspec.Struct, frozen=True):
+    base: RecordedBase = RecordedBase()
+
+
+class AdapterManifest(msgspec.Struct, frozen=True):
+    """As much of an adapter's manifest as a later step asks for."""
+
+    inputs: dict[str, str]
+    facts: AdapterFacts
+
+
+def read_adapter_manifest(folder: Path) -> AdapterManifest | None:
+    """The manifest of the adapter in `folder`; None where there is none or it is damaged (both mean: not done)."""
+    try:
+        return msgspec.convert(
+            provenance.read_manifest(folder / provenance.MANIFEST), AdapterManifest | None, from_attributes=True
+        )
+    except msgspec.ValidationError:
+        return None
+
+
+def run_inputs(project: Project, base: BaseModel, data: DataFacts | None) -> dict[str, str]:
+    """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
     config = project.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
     return {
-        "train": data.facts.get("train_sha256", ""),
-        "valid": data.facts.get("valid_sha256", ""),
+        "train": data.train_sha256 if data else "",
+        "valid": data.valid_sha256 if data else "",
         "config": provenance.digest(config),
         "base": base.fingerprint,
         "code": __version__,
@@ -47,14 +78,14 @@ def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     return ", ".join(_MEANS.get(name, name) for name in changed)
 
 
-def read_whole_adapter(project: Project) -> provenance.Manifest:
+def read_whole_adapter(project: Project) -> AdapterManifest:
     """The adapter's manifest, once every file is as step 03 wrote it, so before any is loaded.
 
     Raises FinetuneError: E501 for no adapter, E502 naming each file that is missing, cut off or changed.
     """
     folder = project.paths.adapter
     shown = project.paths.relative(folder)
-    manifest = provenance.read_manifest(folder / provenance.MANIFEST)
+    manifest = read_adapter_manifest(folder)
     if manifest is None or not (folder / CONFIG).is_file():
         there = folder.is_dir() and any(folder.iterdir())
         missing = f"{shown} has no manifest of a finished training" if there else f"no adapter in {shown}"
@@ -81,9 +112,9 @@ def require_loadable(project: Project) -> None:
         )
 
 
-def require_base(project: Project, manifest: provenance.Manifest, base: BaseModel) -> None:
+def require_base(project: Project, manifest: AdapterManifest, base: BaseModel) -> None:
     """Raise FinetuneError (E503) for an adapter of another base: its answers would mean nothing."""
-    if manifest.facts.get("base", {}).get("fingerprint") != base.fingerprint:
+    if manifest.facts.base.fingerprint != base.fingerprint:
         shown = project.paths.relative(project.paths.adapter)
         raise FinetuneError(
             f"the adapter in {shown} was trained on another base model than {base.id} at {base.revision[:20]}",
@@ -92,15 +123,15 @@ def require_base(project: Project, manifest: provenance.Manifest, base: BaseMode
         )
 
 
-def outdated(project: Project, manifest: provenance.Manifest, base: BaseModel) -> FinetuneError | None:
+def outdated(project: Project, manifest: AdapterManifest, base: BaseModel) -> FinetuneError | None:
     """E310 with what changed since the adapter was trained, by the data and configuration here; None if nothing.
 
     A newer version of the code alone does not count: what was trained and measured by the older one stays valid. Data
     is compared where there is any. Raises FinetuneError (E416) when the converted data itself is outdated.
     """
-    data = require_current(project) if project.paths.data_manifest.is_file() else None
+    data = require_current(project).facts if project.paths.data_manifest.is_file() else None
     before = manifest.inputs
-    now = run_inputs(project, base, data or provenance.NO_MANIFEST)
+    now = run_inputs(project, base, data)
     known = {"config", "base"} | ({"train", "valid"} if data else set())
     names = known & before.keys()
     changed = differences({name: before[name] for name in names}, {name: now[name] for name in names})
@@ -110,7 +141,7 @@ def outdated(project: Project, manifest: provenance.Manifest, base: BaseModel) -
     return FinetuneError(f"{shown} is outdated: {changed} changed since", f"{REDO}, or restore what changed", "E310")
 
 
-def require_adapter(project: Project, base: BaseModel) -> provenance.Manifest:
+def require_adapter(project: Project, base: BaseModel) -> AdapterManifest:
     """The manifest of an adapter that is whole, on this base and up to date; raises what the functions above say."""
     manifest = read_whole_adapter(project)
     require_base(project, manifest, base)

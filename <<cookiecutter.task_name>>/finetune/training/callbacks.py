@@ -31,14 +31,14 @@ class FiniteGuard(TrainerCallback):
     The Trainer by itself logs 0.0, goes on and ends with success.
     """
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:
-        logs: dict[str, Any] = told["logs"]
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        logs: dict[str, float] = kwargs["logs"]
         for name in WATCHED:
             if name in logs and not math.isfinite(logs[name]):
                 raise diverged(f"{name} is {logs[name]} at step {state.global_step}")
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:
-        if name := first_not_finite(told["model"]):
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if name := first_not_finite(kwargs["model"]):
             raise diverged(f"adapter weight {name} is not finite at step {state.global_step}")
 
 
@@ -102,8 +102,8 @@ class Progress(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         self.started, self.first = time.monotonic(), state.global_step
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **told: Any) -> None:
-        logs: dict[str, Any] = told["logs"]
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        logs: dict[str, float] = kwargs["logs"]
         shown = [f"{name} {logs[name]:.4f}" for name in ("loss", "eval_loss") if name in logs]
         if not shown or not state.is_world_process_zero:
             return

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -29,6 +29,13 @@ class EncodedRow:
     weight: float = 1.0
 
 
+class _Record(msgspec.Struct):
+    """A written chat record, its messages as a chat template takes them."""
+
+    id: str
+    messages: list[chat_format.Message]
+
+
 def load_rows(
     path: Path, project: Project, tokenizer: PreTrainedTokenizerBase, weights: dict[str, float] | None = None
 ) -> list[EncodedRow]:
@@ -44,19 +51,19 @@ def load_rows(
     options = chat_format.template_options(project.training)
     shown, problems = project.paths.relative(path), Problems()
     rows: list[EncodedRow] = []
-    decoder = msgspec.json.Decoder()
+    decoder = msgspec.json.Decoder(_Record)
     with open(path, "rb") as file:
-        records: list[dict[str, Any]] = [decoder.decode(line) for line in file]
+        records = [decoder.decode(line) for line in file]
     suffix = None
     for number, record in enumerate(progress(records, f"tokenise {path.stem}"), 1):
-        *prompt, answer = record["messages"]
+        *prompt, answer = record.messages
         suffix = suffix if suffix is not None else chat_format.completion_suffix(tokenizer, prompt, options)
         head = chat_format.encode_prompt(tokenizer, prompt, options)
         tail = chat_format.encode_completion(tokenizer, answer["content"], suffix)
         if found := too_long(len(head), len(tail), project.training.max_length):
             problems.add(shown, *found, FIX, line=number)
         weight = (weights or {}).get(answer["content"], 1.0)
-        rows.append(EncodedRow(record["id"], (*head, *tail), len(head), weight))
+        rows.append(EncodedRow(record.id, (*head, *tail), len(head), weight))
     problems.raise_if_errors()
     if not rows:
         raise FinetuneError(f"{shown} holds no rows", "run scripts/02_convert_format.py again", code="E414")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 SPIKE = 3.0
 RISE = 0.05
@@ -13,7 +12,7 @@ FLAT = 0.02
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One observation: `code` is stable, `text` says what was seen, `change` which setting to change."""
 
     code: str
@@ -21,7 +20,7 @@ class Finding:
     change: str
 
 
-def diagnose(log: Sequence[dict[str, Any]]) -> list[Finding]:
+def diagnose(log: Sequence[Mapping[str, float]]) -> list[Diagnosis]:
     """Findings on a training log (entries with step and loss or eval_loss); empty when all is well.
 
     A spike is a logged loss above SPIKE times the median of the five before it. Overfitting: the last validation loss
@@ -35,18 +34,18 @@ def diagnose(log: Sequence[dict[str, Any]]) -> list[Finding]:
         start, end = median(losses[:quarter]), median(losses[-quarter:])
         if end > start * (1 - FLAT):
             text = f"training loss does not fall ({start:.3f} → {end:.3f})"
-            findings.append(Finding("no-learning", text, "raise optimiser.learning_rate; check the labels"))
+            findings.append(Diagnosis("no-learning", text, "raise optimiser.learning_rate; check the labels"))
         elif len(validation) >= 2 and validation[-1] == min(validation) and _still_falling(validation):
             text = f"validation loss still falls at the end ({validation[-2]:.3f} → {validation[-1]:.3f})"
-            findings.append(Finding("underfitting", text, "raise optimiser.epochs or optimiser.learning_rate"))
+            findings.append(Diagnosis("underfitting", text, "raise optimiser.epochs or optimiser.learning_rate"))
     for index in range(5, len(losses)):
         if losses[index] > SPIKE * median(losses[index - 5 : index]) and losses[index] > 0.1:
             text = f"loss spikes to {losses[index]:.3f} at log entry {index + 1}"
-            findings.append(Finding("spike", text, "lower optimiser.learning_rate or max_grad_norm"))
+            findings.append(Diagnosis("spike", text, "lower optimiser.learning_rate or max_grad_norm"))
             break
     if validation and validation[-1] > min(validation) * (1 + RISE):
         text = f"validation loss rose from {min(validation):.3f} to {validation[-1]:.3f}; the best checkpoint is used"
-        findings.append(Finding("overfitting", text, "lower optimiser.epochs or raise lora.dropout; add data"))
+        findings.append(Diagnosis("overfitting", text, "lower optimiser.epochs or raise lora.dropout; add data"))
     return findings
 
 

@@ -32,7 +32,7 @@ class PromptCompletionTrainer(SFTTrainer):
     """SFTTrainer on rows that are tokenised and collated already (see batches.Collator)."""
 
     def compute_loss(
-        self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+        self, model: Any, inputs: dict[str, torch.Tensor], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """Negative log-likelihood per answer token of the whole optimiser step, over all processes."""
         total = loss_sum(model, inputs)
@@ -43,7 +43,9 @@ class PromptCompletionTrainer(SFTTrainer):
             loss = loss * self.accelerator.num_processes
         return loss
 
-    def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> torch.Tensor:
+    def _get_num_items_in_batch(
+        self, batch_samples: list[dict[str, torch.Tensor]], device: torch.device
+    ) -> torch.Tensor:
         """Answer tokens of the whole optimiser step. The Trainer would shift our labels, which are targets already."""
         count = torch.tensor(sum(batch["labels"].numel() for batch in batch_samples), device=device)
         return self.accelerator.reduce(count, reduction="sum")

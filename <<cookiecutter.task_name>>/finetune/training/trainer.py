@@ -7,18 +7,21 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import resolved, say
+from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
 from finetune.interrupts import STARTS_OVER, advice, rerun
 from finetune.training import checkpoints
-from finetune.training.adapter import run_inputs
+from finetune.training.adapter import RecordedBase, run_inputs
 from finetune.training.base_model import (
     BaseModel,
     load_tokenizer,
@@ -31,12 +34,13 @@ from finetune.training.base_model import (
 )
 from finetune.training.batches import Collator, exact_form
 from finetune.training.dataset import check_stop_token, load_rows, shared_prefix_length
-from finetune.training.diagnosis import diagnose
+from finetune.training.diagnosis import Diagnosis, diagnose
 from finetune.training.preflight import preflight, require_device
-from finetune.training.recovery import with_recovery
+from finetune.training.recovery import Recovery, with_recovery
 
 if TYPE_CHECKING:
     import torch
+    from transformers import TrainerState
 
 LOG = "training_log.jsonl"
 STEP = "03_train"
@@ -54,7 +58,7 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     `restart` discards the checkpoints of an interrupted run. Raises FinetuneError (2) for missing or changed input,
     ModelFault (70) for divergence or memory that never suffices, Interrupted (75) after a signal.
     """
-    data = require_current(project)
+    data = require_current(project).facts
     require_device(project, resolve_device(project.training)[0])
     base = resolve_base(project)
     require_whole_base(base)
@@ -69,16 +73,25 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     return OK
 
 
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run came to, for its manifest."""
+
+    steps: int
+    seconds: float
+    samples_per_s: float
+    final_loss: float | None
+    best_eval_loss: float | None
+    resumed_from_step: int | None
+    recovered: list[Recovery]
+    findings: list[Diagnosis]
+
+
 class Run:
     """One training run: encode, check, fit with recovery, save."""
 
     def __init__(
-        self,
-        project: Project,
-        base: BaseModel,
-        data: provenance.Manifest,
-        inputs: dict[str, str],
-        again: Callable[[], str],
+        self, project: Project, base: BaseModel, data: DataFacts, inputs: dict[str, str], again: Callable[[], str]
     ) -> None:
         self.project, self.base, self.data, self.inputs, self.again = project, base, data, inputs, again
         self.config = project.training
@@ -112,14 +125,14 @@ class Run:
         self.resumed_from: int | None = None
         trainer, recovered = with_recovery(self._attempt, micro, self.config.batch.effective)
         if self.is_main:
-            self._save(trainer, [asdict(entry) for entry in recovered], time.monotonic() - started)
+            self._save(trainer, recovered, time.monotonic() - started)
 
     def _encode(self) -> None:
         from transformers import GenerationConfig
 
         self.tokenizer = load_tokenizer(self.base)
-        paths, balance = self.project.paths, self.data.facts.get("balance", {})
-        self.train_rows = load_rows(paths.train, self.project, self.tokenizer, balance.get("class_weights"))
+        paths, weights = self.project.paths, self.data.balance.class_weights
+        self.train_rows = load_rows(paths.train, self.project, self.tokenizer, weights)
         self.valid_rows = load_rows(paths.valid, self.project, self.tokenizer)
         stops = {self.tokenizer.eos_token_id}
         if (self.base.path / "generation_config.json").is_file():
@@ -210,7 +223,7 @@ class Run:
             r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=targets, task_type="CAUSAL_LM"
         )
 
-    def _save(self, trainer: Any, recovered: list[dict[str, Any]], seconds: float) -> None:
+    def _save(self, trainer: Any, recovered: list[Recovery], seconds: float) -> None:
         """Write models/adapter in one rename, then drop the checkpoints: they have served."""
         from finetune.training.callbacks import diverged, first_not_finite, write_log
 
@@ -228,27 +241,40 @@ class Run:
             trainer.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
             (folder / "README.md").unlink(missing_ok=True)
             write_log(folder / LOG, state)
-            facts = self._facts(trainer, recovered, seconds)
+            result = self._result(trainer.state, recovered, seconds)
+            facts = {**self._facts(trainer), "result": asdict(result)}
             outputs = sorted(path for path in folder.iterdir() if path.is_file())
             provenance.write_manifest(
                 folder / provenance.MANIFEST, step=STEP, inputs=self.inputs, outputs=outputs, facts=facts
             )
         shutil.rmtree(paths.checkpoints, ignore_errors=True)
-        result = facts["result"]
         say(
-            f"trained {result['steps']} steps in {result['seconds']:.0f} s ({result['samples_per_s']:.1f} rows/s), "
-            f"best validation loss {result['best_eval_loss']:.4f}"
+            f"trained {result.steps} steps in {result.seconds:.0f} s ({result.samples_per_s:.1f} rows/s), "
+            f"best validation loss {result.best_eval_loss:.4f}"
         )
-        for finding in diagnose(state.log_history):
+        for finding in result.findings:
             say(f"  {finding.code}: {finding.text}. Change: {finding.change}")
         say(f"wrote {paths.relative(paths.adapter)}")
 
-    def _facts(self, trainer: Any, recovered: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
-        state, base = trainer.state, self.base
+    def _result(self, state: TrainerState, recovered: list[Recovery], seconds: float) -> RunResult:
         log = state.log_history
         fresh = (state.global_step - (self.resumed_from or 0)) * self.config.batch.effective
+        return RunResult(
+            steps=state.global_step,
+            seconds=round(seconds, 1),
+            samples_per_s=round(fresh / seconds, 3),
+            final_loss=next((entry["loss"] for entry in reversed(log) if "loss" in entry), None),
+            best_eval_loss=state.best_metric,
+            resumed_from_step=self.resumed_from,
+            recovered=recovered,
+            findings=diagnose(log),
+        )
+
+    def _facts(self, trainer: Any) -> dict[str, Any]:
+        """What the run was made of, for the cards, the reports and the release."""
+        base = self.base
         return {
-            "base": {"id": base.id, "revision": base.revision, "source": base.source, "fingerprint": base.fingerprint},
+            "base": msgspec.to_builtins(RecordedBase(base.id, base.revision, base.source, base.fingerprint)),
             "data": {"train_sha256": self.inputs["train"], "valid_sha256": self.inputs["valid"]},
             "rows": {"train": len(self.train_rows), "valid": len(self.valid_rows)},
             "config": json.loads(self.config.model_dump_json()),
@@ -257,16 +283,6 @@ class Run:
                 "batching": trainer.data_collator.batching, "gradient_checkpointing": self.checkpointing,
             },
             "environment": provenance.environment(self.project.paths.root),
-            "result": {
-                "steps": state.global_step,
-                "seconds": round(seconds, 1),
-                "samples_per_s": round(fresh / seconds, 3),
-                "final_loss": next((entry["loss"] for entry in reversed(log) if "loss" in entry), None),
-                "best_eval_loss": state.best_metric,
-                "resumed_from_step": self.resumed_from,
-                "recovered": recovered,
-                "findings": [asdict(finding) for finding in diagnose(log)],
-            },
         }  # fmt: skip
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -26,7 +25,7 @@ INSTRUCT = "choose its instruct model (often NAME-Instruct or NAME-it): a base m
 class Judged:
     """What was found out about a candidate that may be used."""
 
-    config: dict[str, Any]
+    model_type: str
     architecture: str
     context: int | None
     licence: str | None
@@ -35,10 +34,6 @@ class Judged:
     """What enable_thinking has to be."""
     converter: str
     """What llama.cpp's converter says to the architecture."""
-
-    @property
-    def model_type(self) -> str:
-        return str(self.config.get("model_type"))
 
 
 def judge(project: Project, candidate: Candidate, thinking: bool | None, problems: Problems) -> Judged | None:
@@ -64,7 +59,7 @@ def judge(project: Project, candidate: Candidate, thinking: bool | None, problem
         message = f"{config.get('model_type')} is no family that the template's own tests run"
         problems.add(candidate.id, "W296", message, "run make all on a few rows before you train in earnest")
     return Judged(
-        config,
+        str(config.get("model_type")),
         architecture_of(config),
         context_of(config),
         licence,

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 
 import msgspec
 
-from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.data.chat_format import template_options
 from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.tokens.control_tokens import Unproved
 from finetune.data.tokens.lengths import TokenLengths
+from finetune.training.adapter import RecordedBase, read_adapter_manifest
 from finetune.use_model.candidate import Candidate
 from finetune.use_model.judging import Judged
 from finetune.use_model.memory import Proposal
@@ -103,11 +103,10 @@ def _results(old: Project, new: Project) -> Iterator[str]:
     base, paths = new.training.base_model, new.paths
     if (options := template_options(new.training)) and options != template_options(old.training):
         yield f"every prompt is rendered with {', '.join(f'{k}={v}'.lower() for k, v in options.items())}"
-    made = (provenance.read_manifest(paths.adapter / provenance.MANIFEST) or provenance.NO_MANIFEST).facts.get(
-        "base", {}
-    )
-    if made and (made.get("id"), made.get("revision")) != (base.id, base.revision):
-        yield f"models/adapter was trained on {made.get('id')}: train again, until then 04 to 08 refuse or remeasure it"
+    manifest = read_adapter_manifest(paths.adapter)
+    trained_on = manifest.facts.base if manifest else RecordedBase()
+    if trained_on.id and (trained_on.id, trained_on.revision) != (base.id, base.revision):
+        yield f"models/adapter was trained on {trained_on.id}: train again, until then 04 to 08 refuse or remeasure it"
     if old.training.method != new.training.method:
         yield f"method {new.training.method}: another adapter, trained anew"
     yield "a pull request with this change trains again; from a fork it is refused (E623)"

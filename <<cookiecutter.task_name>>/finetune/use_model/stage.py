@@ -12,9 +12,9 @@ from typing import Any
 
 from finetune import provenance
 from finetune.config.editing import Scalar, edited
-from finetune.config.loading import Located, build
+from finetune.config.loading import build
 from finetune.config.project import Project
-from finetune.config.strict_yaml import parse_yaml
+from finetune.config.strict_yaml import Located, parse_yaml
 from finetune.config.training import TrainingConfig
 from finetune.console import report_problems, say
 from finetune.data.tokens.base_tokenizer import BaseTokenizer

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from finetune.data.check_results import RowCheck
 from finetune.data.report.schema import (
     DataReport,
     Histogram,
     Languages,
     Lengths,
     NearDuplicates,
-    RowCheck,
     Stratification,
 )
 from finetune.data.splits import SPLITS
@@ -54,10 +54,10 @@ def checks(report: DataReport) -> list[Check]:
     rows = [_row_check(key, name, report.row_checks.get(key)) for key, name in _CHECKS.items()]
     rows += [_row_check(key, key, row, known=False) for key, row in report.row_checks.items() if key not in _CHECKS]
     near = report.duplicates.near
-    if near is None or near.status == "skipped":
-        rows.append(Check("near-duplicates", False, reason=(near and near.reason) or NO_RESULT))
-    else:
+    if isinstance(near, NearDuplicates):
         rows.append(Check("near-duplicates", True, _near_found(near)))
+    else:
+        rows.append(Check("near-duplicates", False, reason=(near and near.reason) or NO_RESULT))
     if report.languages is None:
         rows.append(Check("language and script", False, reason=NO_RESULT))
     else:
@@ -72,9 +72,7 @@ def checks(report: DataReport) -> list[Check]:
 
 
 def off_sentence(found: Stratification) -> str:
-    """How many shares are off, and by what measure."""
-    by = "chance explains" if found.tolerance is None else f"{found.tolerance:.1%}"
-    return f"{count(len(found.off), 'share')} off by more than {by}"
+    return f"{count(len(found.off), 'share')} off by more than chance explains"
 
 
 def not_checked(report: DataReport) -> int:
@@ -111,19 +109,18 @@ def _row_found(key: str, row: RowCheck) -> str:
 
 def _near_found(near: NearDuplicates) -> str:
     start = f"similarity from {near.threshold:g}: " if near.threshold is not None else ""
-    pairs = f", {count(near.across, 'pair')} across splits" if near.across is not None else ""
-    return f"{start}{count(near.rows, 'row')}{pairs}"
+    return f"{start}{count(near.rows, 'row')}"
 
 
 def duplicate_counts(report: DataReport) -> list[tuple[str, int, Kind]]:
     """(what, rows, kind): different inputs first, then every kind of copy."""
-    found, near = report.duplicates, report.duplicates.near
+    found, near = report.duplicates, report.duplicates.searched
     rows: list[tuple[str, int, Kind]] = [
         ("different inputs", max(0, report.rows.accepted - found.exact - found.conflicting), "plain"),
         ("exact copies of an earlier row", found.exact, "copy"),
         ("copies with another answer", found.conflicting, "wrong"),
     ]
-    if near is not None and near.status == "done":
+    if near is not None:
         rows.append(("rows with a near-duplicate", near.rows, "copy"))
         rows.append(("near-duplicates left out", near.left_out.train + near.left_out.valid, "copy"))
     return rows
@@ -131,12 +128,11 @@ def duplicate_counts(report: DataReport) -> list[tuple[str, int, Kind]]:
 
 def near_sentences(near: NearDuplicates | None) -> list[str]:
     """What near-duplicates do to the splits; nothing where they were not looked for."""
-    if near is None or near.status == "skipped":
+    if near is None:
         return []
     if not near.rows:
         return ["No row has a near-duplicate."]
-    said = [f"{count(near.across, 'pair')} of near-duplicates across splits."] if near.across else []
-    left = near.left_out
+    said, left = [], near.left_out
     if left.train or left.valid:
         said.append(
             f"Step 02 leaves out {count(left.train, 'row')} of train and {left.valid:,} of valid, "
@@ -144,8 +140,6 @@ def near_sentences(near: NearDuplicates | None) -> list[str]:
         )
     if near.other_answer:
         said.append(f"In {count(near.other_answer, 'pair')} across splits the answers differ.")
-    if near.across == 0:
-        return ["No near-duplicates lie in different splits."]
     return said or [f"{count(near.rows, 'row')} with a near-duplicate."]
 
 
@@ -216,7 +210,7 @@ def first_problems(problems: Sequence[Problem]) -> list[Problem]:
 
 def split_rows(report: DataReport) -> list[tuple[str, int]]:
     """(split, rows), and the rows that are left out where there are any."""
-    rows = [(split, getattr(report.rows, split)) for split in SPLITS]
+    rows: list[tuple[str, int]] = [(split, getattr(report.rows, split)) for split in SPLITS]
     return [*rows, ("left out", report.rows.left_out)] if report.rows.left_out else rows
 
 

@@ -130,7 +130,7 @@ def _duplicates(report: DataReport) -> list[str]:
     rows = [(what, n) for what, n, _ in duplicate_counts(report)]
     rows += [("rows with a group", report.groups.rows), ("distinct groups", report.groups.distinct)]
     parts = ["## Duplicates and groups", _table(("what", "rows"), rows)]
-    near = report.duplicates.near
+    near = report.duplicates.searched
     parts.append(" ".join(near_sentences(near)) or f"Near-duplicates: **{NOT_CHECKED}**.")
     if near and near.examples:
         pairs = [

@@ -61,7 +61,7 @@ def render_html(report: DataReport) -> str:
         more_kinds=total > len(found.problems),
         row_sentence=row_sentence(report),
         off_sentence=off_sentence(report.stratification) if report.stratification else "",
-        near_sentences=near_sentences(report.duplicates.near),
+        near_sentences=near_sentences(report.duplicates.searched),
         language_sentences=language_sentences(report.languages) if report.languages else [],
         scripts=_scripts(report),
         checks=checks(report),

@@ -11,8 +11,9 @@ from itertools import count
 
 from markupsafe import Markup, escape
 
+from finetune.data.check_results import SplitCounts
 from finetune.data.report.facts import share
-from finetune.data.report.schema import Histogram, Imbalance, Lengths, SplitCounts
+from finetune.data.report.schema import Histogram, Imbalance, Lengths
 from finetune.data.splits import SPLITS
 from finetune.markdown import one_line
 from finetune.svg import axis, fit, svg, text_width

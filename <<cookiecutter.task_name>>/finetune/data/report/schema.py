@@ -1,55 +1,40 @@
-"""The form of data_report.json: what step 01 writes, and every reader of it checks.
+"""The form of data_report.json: what step 01 makes and writes, and every reader of it checks.
 
-The file reaches the comment by an artifact that a pull request's own code wrote, so the types are closed: numbers are
-numbers, and every text is a text that the renderer makes harmless.
+The fields stand in the order of the file. It reaches the comment by an artifact that a pull request's own code wrote,
+so the types are closed: numbers are numbers, and every text is a text that the renderer makes harmless.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from finetune.data.splits import SPLITS
+from finetune.data.check_results import Count, DataPolicy, RowCheck, SplitCounts
+from finetune.data.splits import Split
 from finetune.errors import Problem
 
-Count = Annotated[int, Meta(ge=0, le=10**15)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Split = Literal["train", "valid", "test"]
-Policy = Literal["leave_out", "warn", "error", "ignore"]
 Bin = tuple[Count, Count, Count]
 """From, to (exclusive), rows."""
 
 
-class SplitCounts(Struct, frozen=True):
-    """Rows of a class, and how many of them each split gets."""
-
-    rows: Count
-    train: Count
-    valid: Count
-    test: Count
-
-    @property
-    def left_out(self) -> int:
-        return max(0, self.rows - sum(getattr(self, split) for split in SPLITS))
-
-
-class RowCounts(Struct, frozen=True):
+class RowCounts(Struct, frozen=True, kw_only=True):
     read: Count
     accepted: Count
     expected: Count
+    left_out: Count = 0
+    """Accepted rows that step 02 leaves out, since a near-duplicate of them lies in a later split."""
     train: Count
     valid: Count
     test: Count
-    left_out: Count = 0
-    """Accepted rows that step 02 leaves out, since a near-duplicate of them lies in a later split."""
 
 
-class RawFile(Struct, frozen=True):
+class RawFile(Struct, frozen=True, kw_only=True):
     sha256: str
-    rows: Count
     bytes: Count = 0
+    rows: Count
 
 
 class Imbalance(Struct, frozen=True):
@@ -100,49 +85,38 @@ class LeftOut(Struct, frozen=True):
     valid: Count = 0
 
 
-class NearDuplicates(Struct, frozen=True):
-    """Rows whose words are nearly those of another row."""
+class NearDuplicates(Struct, frozen=True, tag_field="status", tag="done"):
+    """Rows of training and validation whose words are nearly those of a row in a later split."""
 
-    status: Literal["done", "skipped"]
-    reason: str | None = None
+    policy: DataPolicy | None = None
     threshold: float | None = None
-    policy: Policy | None = None
     rows: Count = 0
-    """Rows that have a near-duplicate."""
     left_out: LeftOut = LeftOut()
-    across: Count | None = None
-    """Pairs whose rows lie in different splits; None where only rows were counted."""
     other_answer: Count = 0
-    """Pairs among those whose answers differ."""
+    """Rows among those whose answer is another one."""
     examples: list[NearPair] = []
+
+
+class NotSearched(Struct, frozen=True, tag_field="status", tag="skipped"):
+    """Near-duplicates were not looked for."""
+
+    reason: str | None = None
 
 
 class Duplicates(Struct, frozen=True):
     exact: Count
     conflicting: Count
-    near: NearDuplicates | None = None
+    near: NearDuplicates | NotSearched | None = None
+
+    @property
+    def searched(self) -> NearDuplicates | None:
+        """The near-duplicates, where they were looked for."""
+        return self.near if isinstance(self.near, NearDuplicates) else None
 
 
 class Groups(Struct, frozen=True):
     rows: Count
     distinct: Count
-
-
-class RowCheck(Struct, frozen=True):
-    """One check beyond the task definition: whether it was done, else why not, and what it counted."""
-
-    status: Literal["done", "skipped"]
-    reason: str | None = None
-    names: Count | None = None
-    rows: Count | None = None
-    template_tokens: Count | None = None
-    policy: Policy | None = None
-    texts: Count | None = None
-    limit: Count | None = None
-    template: Count | None = None
-    tokenised: Count | None = None
-    over: Count | None = None
-    longest: Count | None = None
 
 
 class Languages(Struct, frozen=True):
@@ -166,8 +140,7 @@ class OffShare(Struct, frozen=True):
 
 class Stratification(Struct, frozen=True):
     off: list[OffShare]
-    tolerance: float | None = None
-    """How far a share may be off; None where that depends on the rows of the class."""
+    """Shares that lie further from their target than chance explains."""
 
 
 class ProblemList(Struct, frozen=True):
@@ -178,28 +151,24 @@ class ProblemList(Struct, frozen=True):
     problems: list[Problem]
 
 
-class DataReport(Struct, frozen=True):
-    """What building.py writes, as far as it is shown to people."""
+class DataReport(Struct, frozen=True, kw_only=True):
+    """The whole of data_report.json."""
 
     report_version: Literal[2]
     valid: bool
+    task: str = ""
+    task_type: str = ""
     inputs: dict[str, str]
+    """The digests that it is bound to: other data, another task, another report."""
     files: dict[str, RawFile]
     rows: RowCounts
     classes: dict[str, SplitCounts]
     imbalance: Imbalance | None
-    characters: Characters
-    duplicates: Duplicates
-    groups: Groups
-    problems: ProblemList
-    task: str = ""
-    task_type: str = ""
-    length_histogram: Histograms | None = None
-    row_checks: dict[str, RowCheck] = {}
-    languages: Languages | None = None
     stratification: Stratification | None = None
-
-
-def checked_report(report: Any) -> DataReport:
-    """The report, read from what `build_report` makes. Raises msgspec.ValidationError when it is of another form."""
-    return msgspec.convert(report, DataReport)
+    characters: Characters
+    length_histogram: Histograms | None = None
+    duplicates: Duplicates
+    languages: Languages | None = None
+    groups: Groups
+    row_checks: dict[str, RowCheck] = {}
+    problems: ProblemList

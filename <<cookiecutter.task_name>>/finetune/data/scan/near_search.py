@@ -161,6 +161,6 @@ class NearSearch:
                 self._apart.clear()
             self._apart.add(pair)
 
-    def found(self) -> list[Near]:
+    def rows(self) -> list[Near]:
         """Every row with a near-duplicate in a later split, in reading order."""
         return sorted(self._found.values(), key=lambda near: near.row)

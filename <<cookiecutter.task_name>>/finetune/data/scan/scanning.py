@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from finetune.config.project import Project
+from finetune.data.check_results import RowCheck
 from finetune.data.identities import answer_hash
-from finetune.data.languages import Languages
+from finetune.data.languages import LanguageCounts
 from finetune.data.records import Layout, LineReader
 from finetune.data.row_checks import RowChecks
 from finetune.data.scan.chunks import Chunk
@@ -35,7 +36,7 @@ class Counts(msgspec.Struct):
     """Rows by split and class: its label, or each entity type that occurs in it."""
     input_chars: Counter[int] = msgspec.field(default_factory=Counter)
     output_chars: Counter[int] = msgspec.field(default_factory=Counter)
-    languages: Languages = msgspec.field(default_factory=Languages)
+    languages: LanguageCounts = msgspec.field(default_factory=LanguageCounts)
     personal: int = 0
     """Texts with personal data."""
     tokenised: int = 0
@@ -76,7 +77,7 @@ class ChunkFacts(msgspec.Struct):
     groups: dict[int, str]
     salt_keys: dict[bytes, set[str]]
     """Split keys of the first rows with the classes of their rows."""
-    row_checks: dict[str, Any]
+    row_checks: dict[str, RowCheck]
     system_prompt_is_clean: bool
 
 
@@ -108,11 +109,11 @@ class ChunkScanner:
         layout = Layout(values=len(rows) - rows.count(None))
         for number, row in enumerate(rows):
             if row is None:
-                rows[number] = self._odd(chunk, lines[number], number, starts[number], layout)
+                rows[number] = self._read_alone(chunk, lines[number], number, starts[number], layout)
         self._checks.flush()
         return rows, starts, layout
 
-    def _odd(self, chunk: Chunk, line: bytes, number: int, start: int, layout: Layout) -> Any:
+    def _read_alone(self, chunk: Chunk, line: bytes, number: int, start: int, layout: Layout) -> Any:
         place = chunk.first_line + number
         stripped = layout.strip(line, place)
         row = stripped and self._lines.read(stripped, chunk.name, place, chunk.offset + start)

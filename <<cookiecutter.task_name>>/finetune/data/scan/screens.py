@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -59,6 +59,10 @@ class TypedLines:
         return rows if len(rows) == lines else None
 
 
+Search = Callable[[list[Any], list[str]], Iterator[int]]
+"""Takes rows and their inputs, gives the numbers of those that a check may object to."""
+
+
 class Screen:
     """Built once; `rows` is called for every chunk."""
 
@@ -76,6 +80,14 @@ class Screen:
         forms = "".join(map(re.escape, sorted(_forms(signs | set("<[@_")))))
         self._odd_wide = re.compile(f"[{_ODD_WIDE}{forms}]")
         self._typed = TypedLines(task)
+        searches: dict[str, Search] = {
+            "names": self._with_other_names,
+            "max_chars": self._above_max_chars,
+            "texts": self._with_signs,
+            "token_lengths": self._long,
+        }
+        # Texts and ids are searched for the line reader too. A check without a search ends here, with its name.
+        self._searches = [self._with_other_ids, *(searches[name] for name in checks.checks)]
 
     def rows(self, data: bytes, lines: int) -> list[Any]:
         """One entry a line of `data`: the row where it is plain, None where it must be looked at.
@@ -86,7 +98,8 @@ class Screen:
         rows = None if self._every_row or b"\\u0022" in data else self._typed.decode(data, lines)
         if rows is None or data.count(b'"') != self._quotes(rows):
             return [None] * lines
-        for number in set(self._odd(rows)):
+        inputs = [row.input for row in rows]
+        for number in {number for search in self._searches for number in search(rows, inputs)}:
             rows[number] = None
         return rows
 
@@ -103,23 +116,26 @@ class Screen:
             texts += [row.reference for row in rows]
         return count + "".join(texts).count('"')
 
-    def _odd(self, rows: list[Any]) -> Iterator[int]:
-        inputs = [row.input for row in rows]
-        yield from self._odd_texts(inputs)
-        if max(map(len, inputs)) > self._limit:
-            yield from (number for number, text in enumerate(inputs) if len(text) > self._limit)
-        yield from self._long(rows, inputs)
+    def _with_other_ids(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
         for name in ("id", "group"):
             names = list(map(attrgetter(name), rows))
             if names.count(None) < len(names):
                 yield from (n for n, name in enumerate(names) if name is not None and not _PLAIN_ID.fullmatch(name))
-        if self._labels:
-            known = self._labels
-            if not known.issuperset([row.reference for row in rows]):
-                yield from (number for number, row in enumerate(rows) if row.reference not in known)
-        elif self._types:
+
+    def _with_other_names(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        if self._types:
             yield from (number for number, row in enumerate(rows) if not self._plain_entities(row))
-        else:
+        elif self._labels and not self._labels.issuperset([row.reference for row in rows]):
+            yield from (number for number, row in enumerate(rows) if row.reference not in self._labels)
+
+    def _above_max_chars(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        if max(map(len, inputs)) > self._limit:
+            yield from (number for number, text in enumerate(inputs) if len(text) > self._limit)
+
+    def _with_signs(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        """Entity texts lie in the input, and labels are the task's own."""
+        yield from self._odd_texts(inputs)
+        if not self._labels and not self._types:
             yield from self._odd_texts([row.reference for row in rows])
 
     def _long(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:

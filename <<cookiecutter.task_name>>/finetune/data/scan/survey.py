@@ -13,7 +13,9 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.console import progress
+from finetune.data.check_results import RowCheck
 from finetune.data.identities import Identities, default_id, default_of
+from finetune.data.raw_files import RAW
 from finetune.data.records import BOM, MAX_LINE_BYTES, Layout, report_used_twice
 from finetune.data.row_checks import RowChecks
 from finetune.data.scan.chunks import Chunk, cut
@@ -54,12 +56,12 @@ class Survey:
         self.shorts, self._answers = array("Q"), array("I")
         self.ids: dict[int, str] = {}
         """Ids of the rows whose id is not `default_id` of their input."""
-        self.twins: list[DuplicateRow] = []
+        self.duplicates: list[DuplicateRow] = []
         self.near: list[Near] = []
         self.groups: dict[int, str] = {}
         self.salt_keys: dict[bytes, set[str]] = {}
         """Split keys with the classes of their rows; of more than SALT_ROWS lines only the first ones."""
-        self.row_checks: dict[str, Any] = {}
+        self.row_checks: dict[str, RowCheck] = {}
         self.system_prompt_is_clean = True
         self._own: dict[int, str] = {}
         self._blocks: list[_Block] = []
@@ -120,17 +122,17 @@ class Survey:
             elif found.id != default_id(short):
                 self.ids[row] = found.id
             if found.first is not None:
-                self.twins.append(DuplicateRow(row, found.first, found.same_answer))
+                self.duplicates.append(DuplicateRow(row, found.first, found.same_answer))
         self._own, self._repeated, self._answers = {}, set(), array("I")
 
     def search_near(self, spool: Spool, run: Map[Any, Any]) -> None:
         """Near-duplicates across splits, once the exact ones are known."""
         search = NearSearch(self.splits, lambda row: pair_set(self.input_of(row)), self.shorts.__getitem__)
-        for shared in self._shown(run(search_band, spool.bands()), "near-duplicates", BANDS):
+        for shared in self._with_progress(run(search_band, spool.bands()), "near-duplicates", BANDS):
             search.add(shared)
-        self.near = search.found()
+        self.near = search.rows()
 
-    def _shown(self, results: Any, label: str, total: int) -> Any:
+    def _with_progress(self, results: Any, label: str, total: int) -> Any:
         size = sum(block.chunk.size for block in self._blocks)
         return progress(results, label, total=total) if size >= PROGRESS_FROM_BYTES else results
 
@@ -173,7 +175,7 @@ def survey(project: Project, files: Sequence[tuple[Path, str]], problems: Proble
     try:
         with workers(lambda: ChunkScanner(project), size >= PARALLEL_FROM_BYTES) as run:
             results = run(scan, chunks)
-            for facts in progress(results, "data/raw", total=len(chunks)) if size >= PROGRESS_FROM_BYTES else results:
+            for facts in progress(results, RAW, total=len(chunks)) if size >= PROGRESS_FROM_BYTES else results:
                 spool.add(facts.splits, facts.bands)
                 facts.bands = b""
                 found.add(facts)

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from finetune.config.benchmark import BenchmarkConfig
-from finetune.config.loading import Located, build, read_yaml
+from finetune.config.loading import build
+from finetune.config.strict_yaml import Located, read_yaml
 from finetune.config.task import TaskDefinition
 from finetune.config.training import TrainingConfig
 from finetune.data.text_rules import shown

@@ -12,7 +12,8 @@ from typing import Literal, TypeVar
 import msgspec
 from msgspec import Struct
 
-from finetune.data.report.schema import Count, ProblemList
+from finetune.data.check_results import Count
+from finetune.data.report.schema import ProblemList
 
 MAX_BYTES = 8 * 1024 * 1024
 """More than any report: problems are kept up to 2,000, everything else is a line a class or file."""

@@ -155,7 +155,7 @@ def figures(report: DataReport) -> list[str]:
 
 
 def _duplicates(report: DataReport) -> str:
-    near = report.duplicates.near
+    near = report.duplicates.searched
     found = [f"{number:,} {what}" for what, number, kind in duplicate_counts(report) if kind != "plain" and number]
     text = f"{', '.join(found).capitalize()}." if found else "No input occurs twice."
     if report.groups.rows:
@@ -175,7 +175,7 @@ def _pairs(near: NearDuplicates | None) -> list[str]:
     return [
         folded(
             "Near-duplicates in different splits",
-            lines(shown, (near.rows if near.across is None else near.across) - len(shown)),
+            lines(shown, near.rows - len(shown)),
         )
     ]
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from finetune.config.loading import build, read_yaml
+from finetune.config.loading import build
+from finetune.config.strict_yaml import read_yaml
 from finetune.config.task import TaskDefinition
 from finetune.errors import FinetuneError, Problems
 
