@@ -101,9 +101,9 @@ def patience(size: int) -> float:
     Five minutes, and one more for each GB: a slow disk reads 17 MB/s, and two CPU cores need some five minutes for 512
     tokens of a prompt with a model of 14 billion weights (28 TFLOP at 50 to 100 GFLOP/s), 15 GB or more.
     """
-    told = os.environ.get(SILENCE, "")
-    if told.replace(".", "", 1).isdecimal() and float(told) > 0:
-        return float(told)
+    seconds = os.environ.get(SILENCE, "")
+    if seconds.replace(".", "", 1).isdecimal() and float(seconds) > 0:
+        return float(seconds)
     return 300 + 60 * size / 1e9
 
 

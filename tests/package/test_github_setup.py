@@ -19,7 +19,7 @@ from finetune.console import run
 from finetune.errors import FinetuneError
 from finetune.github.setup import command as module
 from finetune.github.setup.expectations import ACTIONS_APP, Target, runs_on
-from finetune.github.setup.gh import Gh, Refused, Request
+from finetune.github.setup.gh import Gh, ApiRefused, Request
 from finetune.github.setup.rulesets import MAIN, MAKERS, TAGS, stricter
 from finetune.github.setup.table import EXPECTATIONS
 from github_fake import GitHubFake
@@ -465,7 +465,7 @@ def test_nobody_answers(desk: Desk, capfd: Any, monkeypatch: pytest.MonkeyPatch)
 
 def test_reads_may_be_refused_with_a_404(desk: Desk) -> None:
     assert desk.target().gh.get("repos/acme/demo/nothing") is None
-    with pytest.raises(Refused, match="not allowed"):
+    with pytest.raises(ApiRefused, match="not allowed"):
         desk.target().gh.send(Request("PUT", "repos/acme/demo/nothing"))
 
 

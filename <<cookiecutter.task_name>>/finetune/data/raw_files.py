@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from finetune.data.foreign import move_and_import
@@ -45,14 +44,6 @@ IMPORTABLE = {"a zip archive", "Parquet", "Arrow", "an old Office file"}
 PACKED = {"gzip", "Zstandard", "bzip2", "xz", "a 7-Zip archive", "a RAR archive"}
 _UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp")
 LFS = b"version https://git-lfs.github.com/spec/"
-
-
-@dataclass(frozen=True)
-class FileFacts:
-    """What identifies a file."""
-
-    sha256: str
-    bytes: int
 
 
 def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:

@@ -20,7 +20,7 @@ from finetune.data.foreign import is_foreign
 from finetune.data.manifest import Balance, DataFacts, DataManifest, read_data_manifest
 from finetune.data.overlap import check_overlap
 from finetune.data.plan import Plan, checks_digest, make_plan, read_plan, write_plan
-from finetune.data.raw_files import RAW, FileFacts, list_raw_files
+from finetune.data.raw_files import RAW, list_raw_files
 from finetune.data.report.building import build_report, write_data_report
 from finetune.data.report.schema import DataReport
 from finetune.data.row_checks import NAMES
@@ -46,7 +46,7 @@ class RawData:
     """The files of data/raw whose rows are read; size and sha256, also of foreign ones; what is wrong with any."""
 
     files: list[Path]
-    facts: dict[str, FileFacts]
+    facts: dict[str, provenance.FileFacts]
     problems: Problems
 
 
@@ -172,7 +172,7 @@ def require_current(project: Project) -> DataManifest:
 def _open_raw(project: Project) -> RawData:
     problems = Problems()
     files = list_raw_files(project.paths, problems)
-    facts = {_name(file): FileFacts(provenance.sha256(file), file.stat().st_size) for file in files}
+    facts = {_name(file): provenance.FileFacts.of(file) for file in files}
     files = [file for file in files if not is_foreign(file, _name(file), project.task, problems)]
     return RawData(files, facts, problems)
 

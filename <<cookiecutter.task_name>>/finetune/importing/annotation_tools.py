@@ -32,8 +32,8 @@ def label_studio(record: Value, task_type: str, column: str) -> tuple[Any, Any]:
 
 def _result(result: Any, task_type: str) -> Any:
     regions = result if isinstance(result, list) else []
-    told = [region.get("value") for region in regions if isinstance(region, dict)]
-    values: list[dict[str, Any]] = [value for value in told if isinstance(value, dict)]
+    results = [region.get("value") for region in regions if isinstance(region, dict)]
+    values: list[dict[str, Any]] = [value for value in results if isinstance(value, dict)]
     if task_type == "extraction":
         spans = [
             {k: v for k, v in value.items() if k in ("start", "end", "text", "labels")}

@@ -43,10 +43,10 @@ def find_dialect(
     One that gives it to the first row as well beats one that only the texts below are full of.
     Raises FinetuneError (E162) where none does.
     """
-    skipped, told = 0, "--delimiter says so"
+    skipped, reason = 0, "--delimiter says so"
     with open(file, encoding=codec, newline="") as stream:
-        if said := _SEP.fullmatch(stream.readline().strip("\r\n")):
-            skipped, delimiter, told = 1, delimiter or said[1], "its first line says sep="
+        if declared := _SEP.fullmatch(stream.readline().strip("\r\n")):
+            skipped, delimiter, reason = 1, delimiter or declared[1], "its first line says sep="
     best: tuple[tuple[float, bool, int], list[tuple[int, list[str]]], str, bool] | None = None
     for sign in [delimiter] if delimiter else DELIMITERS:
         for unquoted in (False, True) if sign == "\t" else (False,):
@@ -64,7 +64,8 @@ def find_dialect(
     named = header if header is not None else _has_names(first, labels)
     columns = [cell.strip().removeprefix("\ufeff") for cell in first] if named else [str(n + 1) for n in range(width)]
     share = sum(len(cells) == width for _, cells in rows) / len(rows)
-    reason = told if delimiter else f"so {share:.0%} of the first {len(rows)} rows have {width} cells"
+    if not delimiter:
+        reason = f"so {share:.0%} of the first {len(rows)} rows have {width} cells"
     return Dialect(sign, tuple(_unique(columns)), number + 1 if named else skipped, reason, unquoted)
 
 
@@ -86,7 +87,7 @@ def entries(file: Path, name: str, codec: str, dialect: Dialect) -> Iterator[Ent
                         name, f"the quote opened in line {line} is never closed: the file is cut off"
                     ) from None
                 if number >= dialect.first_row:
-                    yield Entry(f"{name}:{line}", Refused(ROW, "a row with broken quotes", _said(failure)))
+                    yield Entry(f"{name}:{line}", Refused(ROW, "a row with broken quotes", _fault(failure)))
                 continue
             if number < dialect.first_row or not any(cells):
                 continue
@@ -137,6 +138,6 @@ def _unique(names: list[str]) -> list[str]:
     return found
 
 
-def _said(failure: Exception) -> str:
+def _fault(failure: Exception) -> str:
     text = str(failure)
     return "a cell of more than 1 MB" if "field limit" in text else text

@@ -64,10 +64,10 @@ def shape_reader(shape: Shape, columns: Columns, task: TaskDefinition, sample: l
             text, answer = pair(record)
         except (KeyError, IndexError, TypeError, AttributeError, ValueError):
             raise Refused(ROW, f"a record that is not made like {shape.name}'s others") from None
-        if columns.input and (told := get(record, columns.input)) is not MISSING:
-            text = told
-        if columns.answer and (told := get(record, columns.answer)) is not MISSING:
-            answer = told
+        if columns.input and (value := get(record, columns.input)) is not MISSING:
+            text = value
+        if columns.answer and (value := get(record, columns.answer)) is not MISSING:
+            answer = value
         return Draft(text, answer, *_names(record, columns))
 
     return read

@@ -24,7 +24,7 @@ class Mapping:
 
     read: Read
     columns: Columns
-    told: list[tuple[str, str, str]] = field(default_factory=list)
+    choices: list[tuple[str, str, str]] = field(default_factory=list)
     own_id: bool = False
     """Whether the column of ids was found and not told: then ids that clash are left out instead of refused."""
 
@@ -64,26 +64,26 @@ def find_mapping(
         )
     if shape and shape.name != "Label Studio JSON-MIN" and not own and not (asked.input and asked.answer):
         columns = names(asked.input, asked.answer)
-        told = [(task.input.field, asked.input or shape.input, f"{shape.name} records")]
-        told += [(task.output.field, asked.answer or shape.answer, f"{shape.name} records")]
-        told += _told_names(columns, asked)
+        choices = [(task.input.field, asked.input or shape.input, f"{shape.name} records")]
+        choices += [(task.output.field, asked.answer or shape.answer, f"{shape.name} records")]
+        choices += _name_choices(columns, asked)
         if not source.joined:
             source.format += f", {shape.name}"
-        return Mapping(shape_reader(shape, columns, task, sample), columns, told, own_id)
+        return Mapping(shape_reader(shape, columns, task, sample), columns, choices, own_id)
     guess = guess_columns(leaves, task, input=asked.input, answer=asked.answer)
     if guess.open:
         _ask(source, guess.open, replace(asked, input=guess.input, answer=guess.answer), leaves, problems)
         return None
     columns = names(guess.input, guess.answer)
-    told = [
+    choices = [
         (task.input.field, columns.input, guess.reasons.get("input", "--input says so")),
         (task.output.field, columns.answer, guess.reasons.get("answer", "--label says so")),
-        *_told_names(columns, asked),
+        *_name_choices(columns, asked),
     ]
     used = {columns.input, columns.answer, columns.id, columns.group}
     if rest := [name for name in leaves if name not in used]:
-        told.append(("not used", _listed(dict.fromkeys(rest)), "no part of a record"))
-    return Mapping(table_reader(columns), columns, told, own_id)
+        choices.append(("not used", _listed(dict.fromkeys(rest)), "no part of a record"))
+    return Mapping(table_reader(columns), columns, choices, own_id)
 
 
 def _leaves(sample: list[Value]) -> dict[str, list[Any]]:
@@ -114,13 +114,13 @@ def _names(leaves: dict[str, list[Any]], sample: list[Value], task: TaskDefiniti
     return columns, own
 
 
-def _told_names(columns: Columns, asked: Columns) -> list[tuple[str, str, str]]:
-    told = []
+def _name_choices(columns: Columns, asked: Columns) -> list[tuple[str, str, str]]:
+    choices = []
     if columns.id:
-        told.append(("id", columns.id, "--id says so" if asked.id else "a column with an own value in each row"))
+        choices.append(("id", columns.id, "--id says so" if asked.id else "a column with an own value in each row"))
     if columns.group:
-        told.append(("group", columns.group, "--group says so" if asked.group else "the task's own name"))
-    return told
+        choices.append(("group", columns.group, "--group says so" if asked.group else "the task's own name"))
+    return choices
 
 
 def _ask(source: Source, open: dict[str, list[str]], known: Columns, leaves: Any, problems: Problems) -> None:

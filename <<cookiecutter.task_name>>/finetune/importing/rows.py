@@ -88,10 +88,10 @@ class RowMaker:
             plain = visible  # a label of its own may end in such a sign, as flags of regions do
         if plain != name:
             self.notes[f"{kind}s with outer spaces or not in NFC"] += 1
-        told = self._mapping.get(plain)
-        if told == "":
+        mapped = self._mapping.get(plain)
+        if mapped == "":
             raise Refused("E189", "left out as told by --map-label", plain)
-        plain = told if told is not None else plain
+        plain = mapped if mapped is not None else plain
         if plain not in self._known and unicodedata.normalize("NFC", plain) in self._known:
             plain = unicodedata.normalize("NFC", plain)
         if plain in self._known:

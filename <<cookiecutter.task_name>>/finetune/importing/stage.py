@@ -151,7 +151,7 @@ def _nothing(source: Source) -> None:
 
 def _announce(job: _Job) -> None:
     say(f"{job.source.name}: {job.source.format}")
-    for what, value, reason in (*job.source.found, *job.roles.told):
+    for what, value, reason in (*job.source.found, *job.roles.choices):
         resolved(what, value, reason)
 
 
@@ -189,7 +189,7 @@ def _without_ids(job: _Job) -> Roles:
         return draft
 
     columns = Columns(job.roles.columns.input, job.roles.columns.answer, "", job.roles.columns.group)
-    return Roles(read, columns, job.roles.told)  # type: ignore[arg-type]
+    return Roles(read, columns, job.roles.choices)  # type: ignore[arg-type]
 
 
 def _percents(job: _Job, outcome: Outcome, file: BinaryIO) -> Iterator[int]:

@@ -38,9 +38,9 @@ def target_of(project: Project, source: Path, name: str | None) -> Path:
     if not re.fullmatch(r"\w[\w.-]{0,99}", name):
         raise FinetuneError(f"--name {name[:60]!r} is no safe file name", "use letters, digits, - _ and .", "E173")
     target = raw / f"{name}.jsonl"
-    twins = [p.name for p in raw.iterdir() if p.name.casefold() == target.name.casefold()] if raw.is_dir() else []
-    if twins and target.name not in twins:
-        raise FinetuneError(f"data/raw has {twins[0]}, which differs only by case", "choose another --name", "E168")
+    namesakes = [p.name for p in raw.iterdir() if p.name.casefold() == target.name.casefold()] if raw.is_dir() else []
+    if namesakes and target.name not in namesakes:
+        raise FinetuneError(f"data/raw has {namesakes[0]}, which differs only by case", "choose another --name", "E168")
     if os.path.lexists(target) and (target.is_symlink() or os.path.samefile(target, source)):
         what = "is what would be written over" if not target.is_symlink() else "is a symbolic link"
         fix = f"--name {name}-imported, and move the source out of data/raw"

@@ -13,7 +13,6 @@ from finetune.data.check_results import RowCheck
 from finetune.data.checks import Checks
 from finetune.data.manifest import read_data_manifest
 from finetune.data.plan import class_table
-from finetune.data.raw_files import FileFacts
 from finetune.data.report.markdown import render_markdown
 from finetune.data.report.page import render_html
 from finetune.data.report.schema import (
@@ -40,7 +39,7 @@ from finetune.data.scan.near_duplicates import THRESHOLD
 from finetune.data.scan.survey import Survey
 from finetune.data.splits import SPLITS
 from finetune.paths import Paths
-from finetune.provenance import write_json, write_text
+from finetune.provenance import FileFacts, write_json, write_text
 
 _EXAMPLES = 20
 _BINS = 40

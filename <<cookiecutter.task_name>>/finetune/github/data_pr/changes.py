@@ -16,7 +16,7 @@ from finetune.config.task import TaskDefinition
 from finetune.data.splits import SPLITS
 from finetune.errors import BadInput
 from finetune.github.data_pr.config_changes import code_changes, setting_changes
-from finetune.github.data_pr.packed_rows import CONTENT_BYTES, TEXT_BYTES, Checkout, Row, unpack
+from finetune.github.data_pr.packed_rows import CONTENT_BYTES, TEXT_BYTES, Checkout, PackedRow, unpack
 from finetune.github.data_pr.phrases import Phrases
 from finetune.github.data_pr.schema import (
     Changes,
@@ -113,40 +113,40 @@ class _Counts:
         self._labels = before.task.task_type == after.task.task_type == "classification"
         self._texts = self._answers = self._groups = self._renamed = self._moves = 0
 
-    def _tallies(self, row: Row) -> list[Tally | ClassTally]:
+    def _tallies(self, row: PackedRow) -> list[Tally | ClassTally]:
         """Everything that a row counts towards."""
         return [self._total, self._splits[row.split], *(self._classes[number] for number in row.classes)]
 
-    def count_before(self, row: Row, text: str) -> None:
+    def count_before(self, row: PackedRow, text: str) -> None:
         """A row of the first checkout."""
         self._phrases.old(text)
         for tally in self._tallies(row):
             tally.before += 1
 
-    def count_after(self, row: Row, text: str | None) -> None:
+    def count_after(self, row: PackedRow, text: str | None) -> None:
         """A row of the second checkout; its text, if it is new or another than before."""
         if text is not None:
             self._phrases.new(text, min(row.classes) if self._labels else None)
         for tally in self._tallies(row):
             tally.after += 1
 
-    def added(self, row: Row) -> None:
+    def added(self, row: PackedRow) -> None:
         for tally in self._tallies(row):
             tally.added += 1
 
-    def removed(self, row: Row) -> None:
+    def removed(self, row: PackedRow) -> None:
         for tally in self._tallies(row):
             tally.removed += 1
         if row.split == _TEST:
             self._test.removed += 1
             self._place(f"{self._name(self._before, row)} before the change", "removed")
 
-    def renamed(self, old: Row, row: Row) -> None:
+    def renamed(self, old: PackedRow, row: PackedRow) -> None:
         self._renamed += 1
         if old.split != row.split:
             self._moved(old, row)
 
-    def kept(self, old: Row, row: Row) -> None:
+    def kept(self, old: PackedRow, row: PackedRow) -> None:
         """The same row with another text, answer, group or split."""
         texts, answers, groups = old.text != row.text, old.answer != row.answer, old.group != row.group
         self._texts += texts
@@ -167,7 +167,7 @@ class _Counts:
             self._test.changed += 1
             self._place(self._name(self._after, row), "changed")
 
-    def _moved(self, old: Row, row: Row) -> None:
+    def _moved(self, old: PackedRow, row: PackedRow) -> None:
         self._moves += 1
         if old.split == _TEST:
             self._test.moved += 1
@@ -177,7 +177,7 @@ class _Counts:
         if len(self._test.places) < _PLACES:
             self._test.places.append(f"{where}: {what}")
 
-    def _name(self, side: Checkout, row: Row) -> str:
+    def _name(self, side: Checkout, row: PackedRow) -> str:
         return f"data/raw/{_text(side.files[row.file].name)}:{row.line}"
 
     def result(self) -> RowChanges:

@@ -26,7 +26,7 @@ CONTENT_BYTES = 48
 _NAMES = struct.Struct("=H")
 
 
-class Row(NamedTuple):
+class PackedRow(NamedTuple):
     """A packed row of 57 bytes and two for each class."""
 
     text: bytes
@@ -85,7 +85,7 @@ def _hash(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-def unpack(row: bytes) -> Row:
+def unpack(row: bytes) -> PackedRow:
     classes = frozenset(number for (number,) in _NAMES.iter_unpack(row[_ROW.size :]))
     text, answer, group, split, file, line = _ROW.unpack_from(row)
-    return Row(text, answer, group, split, file, line, classes)
+    return PackedRow(text, answer, group, split, file, line, classes)

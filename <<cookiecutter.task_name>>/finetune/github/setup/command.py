@@ -13,7 +13,7 @@ from finetune.console import say
 from finetune.errors import OK, FinetuneError, GateFailed
 from finetune.github.setup.advice import advice, gate_advice, secret_names
 from finetune.github.setup.expectations import Answer, Expectation, Target, runs_on
-from finetune.github.setup.gh import RIGHTS, Gh, Refused, pause
+from finetune.github.setup.gh import RIGHTS, Gh, ApiRefused, pause
 from finetune.github.setup.table import EXPECTATIONS, RELEASE
 
 BRANCH = "main"
@@ -99,11 +99,11 @@ def _reviewer(gh: Gh, login: str) -> Mapping[str, Any]:
     return {"type": "Team" if organisation else "User", "id": answer["id"]}
 
 
-def _inspect(expectation: Expectation, target: Target) -> Answer | Refused:
+def _inspect(expectation: Expectation, target: Target) -> Answer | ApiRefused:
     """What the expectation found, said in one line unless there is something to change."""
     try:
         answer = expectation.inspect(target)
-    except Refused as refusal:
+    except ApiRefused as refusal:
         say(f"✗ {expectation.name}: {refusal}")
         return refusal
     if not answer.changes:
@@ -116,7 +116,7 @@ def _compare(target: Target) -> list[str]:
     differing = []
     for expectation in EXPECTATIONS:
         answer = _inspect(expectation, target)
-        if isinstance(answer, Refused):
+        if isinstance(answer, ApiRefused):
             differing.append(expectation.name)
         elif answer.changes:
             differing.append(expectation.name)
@@ -131,7 +131,7 @@ def _apply(target: Target) -> list[str]:
     refused = []
     for expectation in EXPECTATIONS:
         answer = _inspect(expectation, target)
-        if isinstance(answer, Refused) or (answer.changes and not _made(expectation, answer, target)):
+        if isinstance(answer, ApiRefused) or (answer.changes and not _made(expectation, answer, target)):
             refused.append(expectation.name)
     return refused
 
@@ -147,7 +147,7 @@ def _made(expectation: Expectation, answer: Answer, target: Target) -> bool:
             pause(1)  # an answer may be older than the write
             target.gh.forget()
             left = expectation.inspect(target).changes
-    except Refused as refusal:
+    except ApiRefused as refusal:
         say(f"✗ {expectation.name}: {refusal}")
         return False
     if left:
@@ -159,7 +159,7 @@ def _print_commands(target: Target) -> int:
     """The commands on standard output, ready for a shell, with what each is for as a comment."""
     for expectation in EXPECTATIONS:
         answer = _inspect(expectation, target)
-        if isinstance(answer, Refused):
+        if isinstance(answer, ApiRefused):
             continue
         for change in answer.changes:
             # A variable's value may be anything; a comment ends where the line ends.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune.github.setup.gh import RIGHTS, Gh, Refused, Request
+from finetune.github.setup.gh import RIGHTS, Gh, ApiRefused, Request
 
 RUNNER_VARIABLE = "GPU_RUNNER_LABELS"
 RUNNER_LABELS = '["self-hosted","gpu"]'
@@ -156,7 +156,7 @@ def switch(path: str, wanted: Mapping[str, Any], keep: tuple[str, ...], target: 
     """A page of settings that is read by GET and replaced by PUT; `keep` names what is written back unchanged."""
     now = target.gh.get(target.path(path))
     if now is None and not target.server:
-        raise Refused(f"gh may not read {path} of {target.name}", RIGHTS, "E673", 404)
+        raise ApiRefused(f"gh may not read {path} of {target.name}", RIGHTS, "E673", 404)
     # Where Actions are off altogether, the answer says nothing else.
     if now is None or (now.get("enabled") is not False and not set(wanted) <= set(now)):
         return Answer(note=f"{target.host} does not have this setting")

@@ -66,7 +66,7 @@ class Request:
         return command if self.standard_input is None else f"printf %s {shlex.quote(self.standard_input)} | {command}"
 
 
-class Refused(FinetuneError):
+class ApiRefused(FinetuneError):
     """GitHub answered, and the answer was no; `status` is that of HTTP."""
 
     def __init__(self, message: str, fix: str, code: str, status: int) -> None:
@@ -95,7 +95,7 @@ class Gh:
         if path not in self._read:
             try:
                 self._read[path] = self.send(Request("GET", path))
-            except Refused as refusal:
+            except ApiRefused as refusal:
                 if refusal.status != 404:
                     raise
                 self._read[path] = None
@@ -167,18 +167,18 @@ def _refusal(request: Request, status: int, message: str) -> FinetuneError:
     if status == 429 or "rate limit" in low:
         return StorageFault(f"GitHub asks to slow down, {said}", "wait an hour and run the same command again", "E677")
     if status == 401:
-        return Refused(f"the login of gh is not accepted, {said}", "run `gh auth login` again", "E671", status)
+        return ApiRefused(f"the login of gh is not accepted, {said}", "run `gh auth login` again", "E671", status)
     if "upgrade to" in low or "billing plan" in low:
         fix = "make the repository public, or move it to a plan that has this for private repositories"
-        return Refused(f"this plan does not have it, {said}", fix, "E674", status)
+        return ApiRefused(f"this plan does not have it, {said}", fix, "E674", status)
     if "saml" in low:
-        return Refused(f"the organisation asks for single sign-on, {said}", "run `gh auth refresh`", "E673", status)
+        return ApiRefused(f"the organisation asks for single sign-on, {said}", "run `gh auth refresh`", "E673", status)
     if status == 403 or (status == 404 and request.method != "GET"):
-        return Refused(f"not allowed, {said}", RIGHTS, "E673", status)
+        return ApiRefused(f"not allowed, {said}", RIGHTS, "E673", status)
     if status == 409:
         fix = "change it in the settings of the organisation (Actions > General), or ask its owner"
-        return Refused(f"the organisation does not allow it, {said}", fix, "E675", status)
-    return Refused(f"GitHub refused {said}", "correct it in the repository's settings", "E676", status)
+        return ApiRefused(f"the organisation does not allow it, {said}", fix, "E675", status)
+    return ApiRefused(f"GitHub refused {said}", "correct it in the repository's settings", "E676", status)
 
 
 def _message(answer: Any) -> str:

@@ -26,7 +26,7 @@ MARKER = "evaluation"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Judgement:
     """What is said about one commit."""
 
     state: str
@@ -78,12 +78,12 @@ def report(project: Project, sha: str, pr: str, fingerprint: str, digest: str, r
     head = _head(github, arguments.number)
     if head is not None and head != arguments.sha:
         content = sections.superseded(project, arguments.sha, head, actions.run_url())
-        outcome = Outcome("error", f"superseded by {head[:12]}, not judged", content, OK)
+        outcome = Judgement("error", f"superseded by {head[:12]}, not judged", content, OK)
     _publish(github, arguments, outcome)
     return outcome.exit_code
 
 
-def _outcome(project: Project, arguments: _Arguments) -> Outcome:
+def _outcome(project: Project, arguments: _Arguments) -> Judgement:
     """What build/input and build/adapter say, whatever their state."""
     try:
         frozen = read_input(project.paths.root / "build" / "input", arguments.digest)
@@ -94,7 +94,7 @@ def _outcome(project: Project, arguments: _Arguments) -> Outcome:
     if not arguments.reuse and arguments.result != "success":
         content = sections.not_trained(project, arguments.result, actions.run_url())
         word = arguments.result if arguments.result in sections.RESULTS else "without a result"
-        return Outcome("error", f"training: {word}; nothing was measured", content, OK, policy)
+        return Judgement("error", f"training: {word}; nothing was measured", content, OK, policy)
     folder = adapter_at(project)
     try:
         run = read_adapter(folder, arguments.fingerprint)
@@ -110,7 +110,7 @@ def _outcome(project: Project, arguments: _Arguments) -> Outcome:
     )
     content = sections.measured(project, verdict, _origin(arguments, frozen, run))
     state, code = ("success", OK) if verdict.passed else ("failure", GATE_FAILED)
-    return Outcome(state, _description(project, verdict), content, code, policy)
+    return Judgement(state, _description(project, verdict), content, code, policy)
 
 
 def _require_same(frozen: FrozenInput, arguments: _Arguments) -> None:
@@ -126,11 +126,11 @@ def _require_run(run: RunFacts, arguments: _Arguments) -> None:
         raise FinetuneError("the adapter artifact is of another input", code="E636")
 
 
-def _unusable(project: Project, failure: FinetuneError, policy: list[str]) -> Outcome:
+def _unusable(project: Project, failure: FinetuneError, policy: list[str]) -> Judgement:
     say(str(failure))
     reason = " ".join(str(failure).split())[:1000]
     content = sections.unusable(project, reason, actions.run_url())
-    return Outcome("error", "not judged: the training's files cannot be used", content, IO_FAULT, policy)
+    return Judgement("error", "not judged: the training's files cannot be used", content, IO_FAULT, policy)
 
 
 def _origin(arguments: _Arguments, frozen: FrozenInput, run: RunFacts) -> str:
@@ -169,7 +169,7 @@ def _head(github: GitHub, pull: int | None) -> str | None:
         return None
 
 
-def _publish(github: GitHub, arguments: _Arguments, outcome: Outcome) -> None:
+def _publish(github: GitHub, arguments: _Arguments, outcome: Judgement) -> None:
     """The summary first, which nothing can keep from being written; the status last, since it may raise."""
     page, address = actions.run_url(), None
     actions.summary(outcome.body)
