@@ -19,7 +19,7 @@ from finetune.console import run
 from finetune.errors import FinetuneError
 from finetune.github.setup import command as module
 from finetune.github.setup.expectations import ACTIONS_APP, Target, runs_on
-from finetune.github.setup.gh import Gh, ApiRefused, Request
+from finetune.github.setup.gh import ApiRefused, Gh, Request
 from finetune.github.setup.rulesets import MAIN, MAKERS, TAGS, stricter
 from finetune.github.setup.table import EXPECTATIONS
 from github_fake import GitHubFake

@@ -13,7 +13,7 @@ from finetune.console import say
 from finetune.errors import OK, FinetuneError, GateFailed
 from finetune.github.setup.advice import advice, gate_advice, secret_names
 from finetune.github.setup.expectations import Answer, Expectation, Target, runs_on
-from finetune.github.setup.gh import RIGHTS, Gh, ApiRefused, pause
+from finetune.github.setup.gh import RIGHTS, ApiRefused, Gh, pause
 from finetune.github.setup.table import EXPECTATIONS, RELEASE
 
 BRANCH = "main"

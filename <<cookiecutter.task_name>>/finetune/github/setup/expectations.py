@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from finetune.github.setup.gh import RIGHTS, Gh, ApiRefused, Request
+from finetune.github.setup.gh import RIGHTS, ApiRefused, Gh, Request
 
 RUNNER_VARIABLE = "GPU_RUNNER_LABELS"
 RUNNER_LABELS = '["self-hosted","gpu"]'
