@@ -33,7 +33,7 @@ predict.WINDOW = int(window)
 def die():
     os.kill(os.getpid(), signal.SIGKILL)
 
-append, replace, windows = part.Part.append, os.replace, 0
+append, replace, windows = part.PartialOutput.append, os.replace, 0
 
 def counted(self, lines):
     global windows
@@ -51,7 +51,7 @@ def renamed(old, new):
         die()
     replace(old, new)
 
-part.Part.append, os.replace = counted, renamed
+part.PartialOutput.append, os.replace = counted, renamed
 if place == "model":
     predict.open_backend = lambda *_: die()
 predict.predict(load_project(pathlib.Path(project)), source, out)
