@@ -52,9 +52,10 @@ try:
     import cookiecutter.main
     import typer
 
-    from finetune.config.loading import build, read_yaml
+    from finetune.config.loading import build
     from finetune.config.presets import MEMORY_GB
     from finetune.config.project import load_project
+    from finetune.config.strict_yaml import read_yaml
     from finetune.config.task import TaskDefinition, TaskType
     from finetune.config.task_defaults import WIDE
     from finetune.errors import BAD_INPUT, IO_FAULT, BadInput, FinetuneError, Problems
