@@ -183,6 +183,13 @@ def test_a_report_with_a_value_that_is_no_share_is_no_report(project: Any, value
     assert read_report(project) is None
 
 
+@pytest.mark.parametrize("damaged", [b"", b"\xff", b"[1]", b"[" * 5000, b"a: &a [*a]"])
+def test_a_damaged_report_is_no_report(project: Any, damaged: bytes) -> None:
+    project.paths.report_yaml.parent.mkdir(parents=True, exist_ok=True)
+    project.paths.report_yaml.write_bytes(damaged)
+    assert read_report(project) is None
+
+
 class Page(HTMLParser):
     def __init__(self, text: str) -> None:
         super().__init__()

@@ -41,8 +41,8 @@ def test_every_model_stands_with_its_score_its_change_and_its_place(
     for name, *cells in (
         ("zero-shot base model", "0.500", "HuggingFaceTB/SmolLM2-135M-Instruct"),
         ("tuned adapter", "1.000", "models/adapter"),
-        ("merged", "1.000", "+0.000 (limit 0.02)", "models/merged"),
-        ("f16", "1.000", "+0.000 (limit 0.02)", "models/gguf/small-task-f16.gguf"),
+        ("merged", "1.000", "0.000 (limit 0.02)", "models/merged"),
+        ("f16", "1.000", "0.000 (limit 0.02)", "models/gguf/small-task-f16.gguf"),
         ("Q8_0", "0.933", "-0.067 (limit 0.1)", "models/gguf/small-task-Q8_0.gguf"),
     ):
         assert all(cell in line(text, name) for cell in cells), line(text, name)

@@ -23,7 +23,7 @@ def read_curve(log: Path) -> Training | None:
     try:
         lines = log.read_text(encoding="utf-8").splitlines()
         entries = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     loss, evaluated = _points(entries, "loss"), _points(entries, "eval_loss")
     if not loss and not evaluated:

@@ -158,7 +158,7 @@ def read_report(project: Project) -> EvaluationReport | None:
     """The last written report, or None when there is none, it is damaged or of another version."""
     try:
         return EvaluationReport.model_validate(yaml.safe_load(project.paths.report_yaml.read_text(encoding="utf-8")))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return None
 
 

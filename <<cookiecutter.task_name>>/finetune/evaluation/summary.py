@@ -7,6 +7,7 @@ from finetune.console import say, table
 from finetune.errors import OK, FinetuneError
 from finetune.evaluation.report import read_report
 from finetune.evaluation.report_schema import ArtefactRow
+from finetune.numbers import format_signed
 
 
 def summarise(project: Project) -> int:
@@ -39,4 +40,4 @@ def _score(value: float | None) -> str:
 
 
 def _change(row: ArtefactRow) -> str:
-    return "–" if row.difference is None else f"{row.difference:+.3f} (limit {row.tolerance:g})"
+    return "–" if row.difference is None else f"{format_signed(row.difference)} (limit {row.tolerance:g})"

@@ -82,7 +82,7 @@ class Facts:
         try:
             text = path.read_text(encoding="utf-8")
             value = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-        except (OSError, ValueError, yaml.YAMLError):
+        except (OSError, ValueError, RecursionError, yaml.YAMLError):
             return None
         return value if isinstance(value, dict) else None
 
@@ -232,7 +232,7 @@ class Facts:
         for line in text.splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict):
                 rows.append(row)

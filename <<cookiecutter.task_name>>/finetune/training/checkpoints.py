@@ -56,7 +56,7 @@ def best_of(checkpoint: Path) -> Path:
     """The checkpoint with the best validation loss so far, beside `checkpoint`; itself where none was measured."""
     try:
         best = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["best_global_step"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         best = None
     return checkpoint.with_name(f"checkpoint-{best}") if best else checkpoint
 

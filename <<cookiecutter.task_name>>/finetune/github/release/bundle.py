@@ -35,7 +35,7 @@ def recorded_commit(iteration: bytes | str) -> str:
     """The commit that an iteration file names; words where it names none."""
     try:
         return str(yaml.safe_load(iteration)["commit"])
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError):
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError, RecursionError):
         return "an unreadable commit"
 
 

@@ -111,6 +111,6 @@ def _stops(published: Published) -> list[str]:
     try:
         params = json.loads((published.project.paths.gguf / "params").read_text(encoding="utf-8"))
         stops = params["stop"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return []
     return [str(stop) for stop in stops] if isinstance(stops, list) else [str(stops)]
