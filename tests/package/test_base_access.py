@@ -16,7 +16,8 @@ from finetune.github.setup.advice import gate_advice
 from finetune.github.setup.expectations import Target
 from finetune.github.train import base_access
 from finetune.github.train.base_access import check_way, closed_to_strangers
-from finetune.training.base_model import fetch_base, gated_fault
+from finetune.training.base_download import gated_fault
+from finetune.training.base_model import fetch_base
 
 Make = Callable[..., Project]
 HUB = {"base_model": {"id": "acme/model", "revision": "c" * 40}}

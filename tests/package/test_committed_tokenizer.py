@@ -20,7 +20,7 @@ from finetune.console import run
 from finetune.data.tokens.base_tokenizer import find_base_tokenizer
 from finetune.data.tokens.committed_tokenizer import FILES, committed_fault
 from finetune.errors import FinetuneError, Problems, StorageFault
-from finetune.training import base_model, tokenizer_files
+from finetune.training import base_download, tokenizer_files
 from finetune.training.base_model import resolve_base
 from finetune.training.tokenizer_files import compare_committed, fetch_tokenizer
 from repository import ROOT
@@ -178,7 +178,7 @@ def test_the_client_puts_the_files_into_the_folder(tmp_path: Path, monkeypatch) 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **options: calls.append(options) or "x")
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", lambda *_, **__: None)  # the Hub answers
-    base_model.download("acme/small", "c" * 40, patterns=["tokenizer.json"], folder=tmp_path)
+    base_download.download("acme/small", "c" * 40, patterns=["tokenizer.json"], folder=tmp_path)
     assert [(call["local_dir"], call["allow_patterns"]) for call in calls] == [(tmp_path, ["tokenizer.json"])]
     assert "local_files_only" not in calls[0], "the cache was asked, which may hold the weights' snapshot"
 

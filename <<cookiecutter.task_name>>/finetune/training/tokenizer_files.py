@@ -14,7 +14,8 @@ from finetune.console import say
 from finetune.data.tokens.base_tokenizer import BaseTokenizer, tokenizer_on_disk
 from finetune.data.tokens.committed_tokenizer import FILES, REFRESH, committed_fault
 from finetune.errors import OK, FinetuneError, Problems, StorageFault
-from finetune.training.base_model import PACKAGED, BaseModel, download, resolve_base
+from finetune.training.base_download import download
+from finetune.training.base_model import PACKAGED, BaseModel, resolve_base
 
 STEP = "fetch_tokenizer"
 

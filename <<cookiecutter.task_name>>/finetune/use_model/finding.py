@@ -16,7 +16,8 @@ from finetune.config.project import Project
 from finetune.config.training import BaseModelConfig
 from finetune.console import progress, say
 from finetune.errors import FinetuneError, StorageFault
-from finetune.training.base_model import PACKAGED, download, gated_fault, resolve_base
+from finetune.training.base_download import download, gated_fault
+from finetune.training.base_model import PACKAGED, resolve_base
 from finetune.use_model.candidate import SMALL_FILES, Candidate, count_parameters, read_card
 
 _PAGE = re.compile(
