@@ -196,8 +196,8 @@ def read_manifest(path: Path) -> Manifest | None:
     """The manifest at `path`, or None when there is none or it is damaged (both mean: not done)."""
     try:
         _recover(path.parent)
-        return Manifest.model_validate(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
+        return Manifest.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
         return None
 
 

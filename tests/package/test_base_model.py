@@ -78,6 +78,9 @@ def test_without_the_hub_a_packaged_model_is_unpacked_once(
     written = (base.path / "model.safetensors").stat()
     assert resolve_base(project) == base
     assert (base.path / "model.safetensors").stat() == written
+    manifest = base.path / "manifest.json"
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text(encoding="utf-8")), "facts": {}}), encoding="utf-8")
+    assert resolve_base(project) == base
     weights = load_weights(base, dtype=torch.float32, device="cpu")
     assert "quantization_config" not in weights.config.to_dict() and weights.config.vocab_size == VOCABULARY
 

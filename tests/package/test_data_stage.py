@@ -14,7 +14,7 @@ import pytest
 from conftest import raw_rows
 from finetune.data import stage
 from finetune.data.balance import class_weights
-from finetune.errors import BAD_INPUT, OK, BadInput
+from finetune.errors import BAD_INPUT, OK, BadInput, FinetuneError
 from finetune.provenance import read_manifest, sha256
 from finetune.sealed import is_current
 from repository import ROOT
@@ -77,6 +77,21 @@ def test_a_second_conversion_touches_no_file_and_a_forced_one_writes_the_same_by
     after = tree(project.paths.root)
     assert {name: entry[0] for name, entry in after.items()} == {name: entry[0] for name, entry in before.items()}
     assert after["data/test.jsonl"][1] != before["data/test.jsonl"][1]
+
+
+@pytest.mark.parametrize("fact", ["balance", "classes", "test_sha256"])
+def test_a_manifest_that_the_later_steps_cannot_read_is_written_anew(make_project, fact):
+    project = make_project()
+    stage.convert(project)
+    before = project.paths.data_manifest.read_bytes()
+    manifest = json.loads(before)
+    del manifest["facts"][fact]
+    project.paths.data_manifest.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(FinetuneError, match=r"E414 .* run scripts/02_convert_format\.py"):
+        stage.require_current(project)
+    assert stage.convert(project) == OK
+    assert project.paths.data_manifest.read_bytes() == before
+    stage.require_current(project)
 
 
 def test_a_released_status_redoes_nothing_but_another_prompt_does(make_project):

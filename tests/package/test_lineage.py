@@ -27,7 +27,7 @@ from finetune.export.parity import verify
 from finetune.hub.publish import publish
 from finetune.training import model_files
 from finetune.training.base_model import BaseModel, load_tokenizer, load_weights, resolve_base
-from finetune.training.trainer import train
+from finetune.training.trainer import Run, train
 
 Make = Callable[..., Project]
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 269060552\n"
@@ -206,6 +206,26 @@ def test_a_broken_adapter_is_named_by_every_step_that_would_load_it(
             step(merged)
         if name != "adapter_config.json" or damage is not link_to_nowhere:
             assert failure.value.code == "E502"
+
+
+@pytest.mark.parametrize("base", [[1], None, {"id": 5}])
+def test_an_adapter_whose_manifest_no_later_step_can_read_is_trained_again(
+    merged: Project, monkeypatch: pytest.MonkeyPatch, base: object
+) -> None:
+    runs: list[object] = []
+    monkeypatch.setattr(Run, "execute", lambda run: runs.append(run.inputs))
+    train(merged)
+    path = merged.paths.adapter / provenance.MANIFEST
+    manifest = {**json.loads(path.read_text(encoding="utf-8")), "inputs": runs.pop()}
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    train(merged)
+    assert not runs, "up to date"
+    manifest["facts"]["base"] = base
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+    with pytest.raises(FinetuneError, match=r"E501 .* run scripts/03_train\.py first"):
+        merge(merged)
+    train(merged)
+    assert len(runs) == 1
 
 
 def test_an_adapter_brought_from_elsewhere_is_known_by_its_format(merged: Project) -> None:

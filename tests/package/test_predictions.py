@@ -84,6 +84,17 @@ def test_what_the_answers_depend_on_makes_a_new_run(
     assert backend.asked == len(found.predictions) > 0
 
 
+@pytest.mark.parametrize("runtime", [{"package": 1}, [1], "llama.cpp", {"package": "a", "more": 1}])
+def test_kept_answers_whose_runtime_cannot_be_read_are_asked_for_again(project: Any, runtime: Any) -> None:
+    score_artefact(project, "zero_shot", Constant())
+    manifest = project.paths.predictions / "zero_shot.manifest.json"
+    values = json.loads(manifest.read_text(encoding="utf-8"))
+    values["facts"]["runtime"] = runtime
+    manifest.write_text(json.dumps(values), encoding="utf-8")
+    again = score_artefact(project, "zero_shot", backend := Constant())
+    assert not again.reused and again.runtime is None and backend.asked == len(again.predictions)
+
+
 def test_a_limited_run_leaves_the_full_one_alone(project: Any) -> None:
     full = score_artefact(project, "zero_shot", Constant())
     assert len(score_artefact(project, "zero_shot", Constant(), limit=2).predictions) == 2
@@ -108,6 +119,7 @@ def test_an_interrupted_run_keeps_nothing(project: Any) -> None:
         ("", "data/test.jsonl has no rows"),
         ("{\n", "data/test.jsonl:1 is damaged"),
         ('{"id": "1", "messages": []}\n', "data/test.jsonl:1 is damaged"),
+        ('{"more": ' + "[" * 50_000, "data/test.jsonl:1 is damaged"),
         (json.dumps({"id": "1", "messages": [], "reference": "nonsense"}) + "\n", "a label the task does not define"),
     ],
 )

@@ -167,6 +167,7 @@ def test_a_missing_or_shortened_or_replaced_output_is_not_current(manifest: Path
         b'{"inputs": null, "facts": {}, "outputs": {}}',
         b'{"inputs": {"raw": 1}, "facts": {}, "outputs": {}}',
         b'{"inputs": {}, "facts": {}, "outputs": {"a": {"sha256": "A", "bytes": 1}}}',
+        rb'{"inputs": {}, "facts": {"\ud800": 1}, "outputs": {}}',  # half a character, which no UTF-8 file holds
     ],
 )
 def test_a_damaged_manifest_means_not_done(tmp_path: Path, content: bytes) -> None:

@@ -72,7 +72,7 @@ def convert(project: Project, force: bool = False) -> int:
     """
     raw = _open_raw(project)
     inputs = _digests(project, raw)
-    if not force and not raw.problems.error_count and sealed.is_current(project.paths.data_manifest, inputs):
+    if not force and not raw.problems.error_count and _is_converted(project, inputs):
         say("data/chat_format is up to date")
         return OK
     plan = None if raw.problems.error_count else read_plan(project, _plan_inputs(project, inputs))
@@ -114,6 +114,12 @@ def convert(project: Project, force: bool = False) -> int:
     )
     say(f"wrote {', '.join(map(paths.relative, digests))}")
     return OK
+
+
+def _is_converted(project: Project, inputs: dict[str, str]) -> bool:
+    """Whether the data lies here as it would be written now, with a manifest that the later steps can read."""
+    manifest = project.paths.data_manifest
+    return read_data_manifest(manifest) is not None and sealed.is_current(manifest, inputs)
 
 
 def _check(project: Project, raw: RawData) -> tuple[DataReport, Survey, Checks]:

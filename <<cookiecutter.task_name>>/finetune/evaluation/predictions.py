@@ -15,6 +15,7 @@ from statistics import quantiles
 from typing import Any
 
 import msgspec
+from pydantic import BaseModel, ValidationError
 
 from finetune.config.project import Project
 from finetune.console import progress, say
@@ -82,7 +83,7 @@ def read_test(project: Project, limit: int | None = None) -> list[EvaluationReco
         for number, line in enumerate(file, 1):
             try:
                 record = decode(line)
-            except (msgspec.DecodeError, UnicodeError):
+            except (msgspec.DecodeError, UnicodeError, RecursionError):
                 raise FinetuneError(f"{name}:{number} is damaged", redo + " again", "E411") from None
             if project.task.task_type == "classification" and record.reference not in labels:
                 raise FinetuneError(f"{name}:{number} has a label the task does not define", redo + " again", "E412")
@@ -124,18 +125,34 @@ def score_artefact(
         "task": digest({"type": project.task.task_type, "output": project.task.output.model_dump(mode="json")}),
         "generation": digest(generation_settings(project, artefact)),
     }
-    reused = not force and is_current(manifest, inputs)
-    if reused:
+    recorded = None if force else _facts_of_current(manifest, inputs)
+    if recorded:
         say(f"  {artefact}: {len(records)} kept predictions are up to date")
-        predictions = list(read_predictions(kept))
-        recorded = (read_manifest(manifest) or NO_MANIFEST).facts.get("runtime")
-        runtime = Runtime.model_validate(recorded) if recorded else None
+        predictions, runtime = list(read_predictions(kept)), recorded.runtime
     else:
         predictions, runtime = _predict(project, artefact, records, backend)
         write_text(kept, "".join(json.dumps(asdict(p), ensure_ascii=False) + "\n" for p in predictions))
-        facts = {"runtime": runtime.model_dump(exclude_unset=True) if runtime else None}
+        facts = _Facts(runtime=runtime).model_dump(exclude_unset=True)
         write_manifest(manifest, step=f"predict {artefact}", inputs=inputs, outputs=[kept], facts=facts)
-    return ArtefactScore(artefact, fingerprint, score(project.task, predictions), predictions, reused, runtime)
+    return ArtefactScore(
+        artefact, fingerprint, score(project.task, predictions), predictions, recorded is not None, runtime
+    )
+
+
+class _Facts(BaseModel):
+    """What the manifest of kept predictions says beside their digests."""
+
+    runtime: Runtime | None = None
+
+
+def _facts_of_current(manifest: Path, inputs: dict[str, str]) -> _Facts | None:
+    """The facts of predictions that nothing has changed since; None where there are none, or they are damaged."""
+    if not is_current(manifest, inputs):
+        return None
+    try:
+        return _Facts.model_validate((read_manifest(manifest) or NO_MANIFEST).facts)
+    except ValidationError:
+        return None
 
 
 def read_predictions(path: Path) -> Iterator[Prediction]:

@@ -72,6 +72,12 @@ def run_inputs(project: Project, base: BaseModel, data: DataFacts | None) -> dic
     }
 
 
+def is_trained(project: Project, inputs: Mapping[str, str]) -> bool:
+    """Whether the adapter of these inputs lies here, with a manifest that the later steps can read."""
+    folder = project.paths.adapter
+    return read_adapter_manifest(folder) is not None and sealed.is_current(folder / provenance.MANIFEST, inputs)
+
+
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
     """What changed between two runs' inputs, in words; empty when nothing did."""
     changed = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))

@@ -98,7 +98,7 @@ def fetch_base(project: Project) -> int:
 
 def _packaged(path: Path, manifest: provenance.Manifest, model_id: str, license: str) -> BaseModel:
     fingerprint = manifest.outputs_digest
-    return BaseModel(path, model_id, manifest.facts["revision"], "package", fingerprint, license)
+    return BaseModel(path, model_id, f"package:{PACKAGED[model_id][0]}", "package", fingerprint, license)
 
 
 def packaged_file(model_id: str) -> Path | None:

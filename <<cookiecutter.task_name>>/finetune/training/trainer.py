@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from finetune import provenance, sealed
+from finetune import provenance
 from finetune.config.project import Project
 from finetune.console import resolved, say
 from finetune.data.manifest import DataFacts
@@ -21,7 +21,7 @@ from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
 from finetune.interrupts import STARTS_OVER, advice, rerun
 from finetune.training import checkpoints
-from finetune.training.adapter import RecordedBase, run_inputs
+from finetune.training.adapter import RecordedBase, is_trained, run_inputs
 from finetune.training.base_model import (
     BaseModel,
     load_tokenizer,
@@ -64,7 +64,7 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     require_whole_base(base)
     inputs = run_inputs(project, base, data)
     unfinished = checkpoints.resumption(project.paths.checkpoints, inputs) is not None
-    if not force and not unfinished and sealed.is_current(project.paths.adapter / provenance.MANIFEST, inputs):
+    if not force and not unfinished and is_trained(project, inputs):
         say(f"{project.paths.relative(project.paths.adapter)} is up to date")
         return OK
     if force or restart:
