@@ -144,6 +144,8 @@ def test_tables_of_the_questions_are_those_of_the_package(questions: dict[str, A
     from finetune.config.task_defaults import METRICS
 
     assert {name: tuple(metrics) for name, metrics in questions["_metrics"].items()} == METRICS
+    listed = " | ".join(", ".join(metrics) for metrics in METRICS.values())
+    assert f"({listed})" in questions["__prompts__"]["primary_metric"]
 
 
 def test_presets_of_the_questions_are_those_of_the_package(questions: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, Bake, BakedProject
+from finetune.config.task_defaults import METRICS
 
 sys.path.append(str(ROOT / "tests" / "package"))
 
@@ -31,11 +32,6 @@ STEPS = (
     "06_convert_gguf",
     "07_verify_export",
 )
-METRICS = {
-    "classification": {"macro_f1", "accuracy"},
-    "extraction": {"entity_f1", "entity_precision", "entity_recall", "json_validity", "exact_match"},
-    "generation": {"rouge_l", "chrf", "token_f1", "exact_match"},
-}
 
 
 @pytest.fixture(scope="session")
@@ -73,7 +69,7 @@ def test_a_baked_repository_runs_from_sample_data_to_the_upload_plan(
 
     out = project.path / "build" / "smoke"
     report = yaml.safe_load((out / "benchmarks/results/evaluation_report.yaml").read_text(encoding="utf-8"))
-    assert set(report["metrics"]) >= METRICS[task_type]
+    assert set(report["metrics"]) == {*METRICS[task_type], "finished_rate"}
     assert report["limited"] is True and report["verdict"] != "passed"
     rows = {row["name"]: row for row in report["artefacts"]}
     for name in ("merged", "f16", "Q8_0"):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from data_reports import NO_TOKENIZER, counts, pair, problem, report, report_values
 from finetune.data import stage
-from finetune.data.report.building import read_data_report
+from finetune.data.report.building import data_report_of
 from finetune.data.report.facts import checks, nothing_wrong, sparkline
 from finetune.data.report.markdown import render_markdown
 from finetune.data.report.page import TEMPLATES, render_html
@@ -230,15 +230,15 @@ def converted(make_project: Callable[..., Any]) -> Any:
 def test_a_report_is_read_only_beside_its_own_test_set(converted: Any):
     paths = converted.paths
     mine = sha256(paths.test)
-    good = read_data_report(paths, mine)
+    good = data_report_of(paths, mine)
     assert good and good.rows.accepted == 60
-    assert read_data_report(paths, "0" * 64) is None
+    assert data_report_of(paths, "0" * 64) is None
     values = json.loads(paths.data_report_json.read_text(encoding="utf-8"))
     for damaged in ({**values, "inputs": {}}, {**values, "report_version": 1}, {**values, "rows": "x"}, []):
         paths.data_report_json.write_text(json.dumps(damaged), encoding="utf-8")
-        assert read_data_report(paths, mine) is None
+        assert data_report_of(paths, mine) is None
     for text in (b"{", b"\xff", b"[" * 100_000):
         paths.data_report_json.write_bytes(text)
-        assert read_data_report(paths, mine) is None
+        assert data_report_of(paths, mine) is None
     paths.data_report_json.unlink()
-    assert read_data_report(paths, mine) is None
+    assert data_report_of(paths, mine) is None

@@ -14,6 +14,7 @@ import pytest
 from conftest import raw_rows
 from finetune.data import stage
 from finetune.data.balance import class_weights
+from finetune.data.plan import CHECKS_VERSION
 from finetune.errors import BAD_INPUT, OK, BadInput, FinetuneError
 from finetune.provenance import read_manifest, sha256
 from finetune.sealed import is_current
@@ -77,6 +78,20 @@ def test_a_second_conversion_touches_no_file_and_a_forced_one_writes_the_same_by
     after = tree(project.paths.root)
     assert {name: entry[0] for name, entry in after.items()} == {name: entry[0] for name, entry in before.items()}
     assert after["data/test.jsonl"][1] != before["data/test.jsonl"][1]
+
+
+def test_what_the_checks_of_another_day_let_pass_is_asked_again(make_project, monkeypatch, capsys):
+    project = make_project(base=True)
+    assert stage.convert(project) == OK
+    before = sha256(project.paths.test)
+    monkeypatch.setattr("finetune.data.plan.CHECKS_VERSION", CHECKS_VERSION + 1)
+    for said in ("data report", "up to date"):
+        capsys.readouterr()
+        assert stage.convert(project) == OK
+        assert ("up to date" in capsys.readouterr().err) == (said == "up to date")
+    with pytest.raises(BadInput, match="E139"):
+        stage.convert(make_project(training={"max_length": 32}))
+    assert sha256(project.paths.test) == before
 
 
 @pytest.mark.parametrize("fact", ["balance", "classes", "test_sha256"])

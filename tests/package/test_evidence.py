@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from msgspec import structs
 
 from conftest import raw_rows
 from finetune.config.project import Project
+from finetune.data.report.schema import Groups
 from finetune.data.splits import allowance
 from finetune.data.stage import validate
 from finetune.errors import OK, GateFailed
@@ -196,6 +198,15 @@ def test_a_missed_target_fails_and_its_remedies_stay_open(
     assert {results[id].status for id in ("5.12", "5.13", "5.14")} == {"open"}
 
 
+def test_a_verdict_of_another_threshold_proves_nothing(
+    make_project: MakeProject, with_report: Callable[..., Project]
+) -> None:
+    project = with_report(with_adapter(with_data(make_project())))
+    assert decide(project)["5.4"].status == "done"
+    stricter = make_project(task={"metrics": {"threshold": 0.999}})
+    assert decide(stricter)["5.4"].status == "open"
+
+
 def test_an_edited_report_is_caught_by_the_kept_predictions(
     make_project: MakeProject, with_report: Callable[..., Project]
 ) -> None:
@@ -313,5 +324,5 @@ def test_splits_are_judged_as_step_01_judges_them(make_project: MakeProject) -> 
     ):
         write_json(project.paths.data_manifest, {**manifest.model_dump(), "facts": {**manifest.facts, "rows": rows}})
         facts = Facts(project.paths.root)
-        facts.__dict__["data_report"] = {**found.data_report, "groups": {"rows": grouped, "distinct": grouped}}
+        facts.__dict__["data_report"] = structs.replace(found.data_report, groups=Groups(grouped, grouped))
         assert EVIDENCE["splits"](facts).status == status

@@ -396,7 +396,7 @@ def test_the_newest_adapter_of_the_fingerprint_is_found_on_any_page(actions: Act
     actions.add(17, name="adapter-" + "e" * 64)
     actions.add(3)
     actions.add(9)
-    assert find() == Evaluated(9, 1009, "2026-11-10T00:00:00Z", False)
+    assert find() == Evaluated(9, "2026-11-10T00:00:00Z", False)
 
 
 def test_nothing_is_found_where_nothing_is(find: Any) -> None:
@@ -405,9 +405,9 @@ def test_nothing_is_found_where_nothing_is(find: Any) -> None:
 
 def test_an_expired_adapter_is_told_as_such_and_a_living_one_goes_first(actions: Actions, find: Any) -> None:
     actions.add(9, expired=True)
-    assert find() == Evaluated(9, 1009, "2026-11-10T00:00:00Z", True)
+    assert find() == Evaluated(9, "2026-11-10T00:00:00Z", True)
     actions.add(3)
-    assert find() == Evaluated(3, 1003, "2026-11-04T00:00:00Z", False)
+    assert find() == Evaluated(3, "2026-11-04T00:00:00Z", False)
 
 
 @pytest.mark.parametrize("tag", ["v1.2.0", "v1.2.0-rc.1", "v2.0.0-alpha.beta-7"])

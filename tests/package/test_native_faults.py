@@ -95,6 +95,7 @@ LOADING, ANSWERING = f"while loading {FILE}", f"while answering with {FILE}"
         ("decode", "raise RuntimeError('no slot')", 3, "E483", "failed", f"{ANSWERING}: no slot", "06_convert"),
         ("start", "os.write(1, b'hello\\n')", 0, "E483", "wrote what is no answer", LOADING, "run the same command"),
         ("start", "os.write(1, b'[1]\\n')", 0, "E483", "wrote what is no answer", LOADING, "run the same command"),
+        ("start", "os.write(1, b'[' * 99999 + b'\\n')", 0, "E483", "wrote what is no answer", LOADING, "run the same"),
         ("start", "os.close(1); time.sleep(600)", 0, "E483", "closed its end of the pipe", LOADING, "lines above"),
     ],
 )  # fmt: skip

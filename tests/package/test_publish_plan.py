@@ -121,6 +121,12 @@ def change_prompt(project: Project) -> None:
     project.paths.task_definition.write_text(yaml.safe_dump(values), encoding="utf-8")
 
 
+def raise_threshold(project: Project) -> None:
+    values = yaml.safe_load(project.paths.task_definition.read_text(encoding="utf-8"))
+    values["metrics"]["threshold"] = 0.999
+    project.paths.task_definition.write_text(yaml.safe_dump(values), encoding="utf-8")
+
+
 def edit_row(project: Project, name: str, **values: object) -> None:
     """Change one artefact's row of step 07."""
 
@@ -138,6 +144,7 @@ CHANGES: dict[str, tuple[Change, str]] = {
     "no report": (lambda p: p.paths.report_yaml.unlink(), "E801"),
     "verdict failed": (lambda p: edit_report(p, lambda r: r.update(verdict="failed")), "E802"),
     "a gate failed all the same": (lambda p: edit_report(p, lambda r: r["gates"][0].update(passed=False)), "E802"),
+    "the threshold was raised": (raise_threshold, "E802"),
     "07 did not run": (lambda p: edit_report(p, lambda r: r.pop("artefacts")), "E803"),
     "one GGUF not verified": (lambda p: drop_row(p, "Q8_0"), "E803"),
     "outside tolerance": (lambda p: edit_row(p, "merged", passed=False), "E804"),

@@ -17,6 +17,7 @@ from finetune.data.scan.scanning import ChunkScanner
 from finetune.data.scan.screens import Screen
 from finetune.data.tokens import lengths
 from finetune.errors import Problems
+from finetune.evidence.data import LEVELS
 
 Make = Callable[..., Any]
 LONG = "a b " * 90
@@ -47,6 +48,11 @@ def test_every_check_and_every_code_has_an_example(make_project: Make) -> None:
     assert {check for check, *_ in EXAMPLES} == set(checks)
     sources = [inspect.getsource(module) for module in (row_checks, lengths)]
     assert {code for _, code, *_ in EXAMPLES} == set(re.findall(r'"([EW]\d{3})"', "".join(sources)))
+
+
+def test_the_checklist_knows_on_which_level_each_of_them_refuses() -> None:
+    levels = set[str]().union(*(codes for _, codes in LEVELS))
+    assert {code for _, code, *_ in EXAMPLES if code.startswith("E")} <= levels
 
 
 @pytest.mark.parametrize(("check", "code", "task_type", "change"), EXAMPLES)

@@ -38,7 +38,6 @@ class Duplicate(msgspec.Struct, frozen=True, gc=False):
 
     path: str
     line: int
-    same_reference: bool
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -239,7 +238,7 @@ class RecordReader:
         duplicate = None
         if found.first is not None:
             path, line = self._paths[found.first >> _LINE_BITS], found.first & (1 << _LINE_BITS) - 1
-            duplicate = Duplicate(path, line, found.same_answer)
+            duplicate = Duplicate(path, line)
         return Record(found.id, row.input, row.reference, row.group, name, number, key, duplicate)
 
 

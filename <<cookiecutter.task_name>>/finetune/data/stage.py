@@ -72,10 +72,11 @@ def convert(project: Project, force: bool = False) -> int:
     """
     raw = _open_raw(project)
     inputs = _digests(project, raw)
-    if not force and not raw.problems.error_count and _is_converted(project, inputs):
+    plan = None if raw.problems.error_count else read_plan(project, _plan_inputs(project, inputs))
+    # What lies here passed the checks of its day; without today's plan, today's checks are asked again.
+    if plan and not force and _is_converted(project, inputs):
         say("data/chat_format is up to date")
         return OK
-    plan = None if raw.problems.error_count else read_plan(project, _plan_inputs(project, inputs))
     groups: dict[str, str] | None = None
     if plan is None or plan.groups:  # the last look at what was written needs to know the groups
         report, surveyed, checks = _check(project, raw)

@@ -8,12 +8,12 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.data.chat_format import ChatRecord, EvaluationRecord, parse_completion
+from finetune.data.manifest import read_data_manifest
 from finetune.errors import FinetuneError
 from finetune.evaluation.backends import ZERO_SHOT
 from finetune.evaluation.metrics import Prediction, score
 from finetune.evaluation.predictions import ArtefactScore, score_artefact
 from finetune.evaluation.report_parts import Majority
-from finetune.provenance import NO_MANIFEST, read_manifest
 
 
 def zero_shot(project: Project, *, limit: int | None = None, force: bool = False) -> ArtefactScore:
@@ -46,8 +46,8 @@ def most_frequent_answer(project: Project) -> str:
         for line in file:
             counts[decode(line).messages[-1].content] += 1
     # Copies made by data.balance: oversample are no evidence of what is frequent.
-    manifest = read_manifest(project.paths.data_manifest) or NO_MANIFEST
-    counts -= Counter(manifest.facts.get("balance", {}).get("copies", {}))
+    manifest = read_data_manifest(project.paths.data_manifest)
+    counts -= Counter(manifest.facts.balance.copies if manifest else None)
     if not counts:
         raise FinetuneError(f"{project.paths.relative(path)} has no rows", "run scripts/02_convert_format.py", "E414")
     return min(counts, key=lambda answer: (-counts[answer], answer))

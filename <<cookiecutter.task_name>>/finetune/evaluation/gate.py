@@ -59,7 +59,7 @@ def _floor(
     value = metrics.get(name)
     if value is None:
         return _row(name, None, threshold, False, "not measured")
-    passed = reaches(value, threshold)
+    passed = _reaches(value, threshold)
     note = ""
     if passed and interval and interval[0] < threshold:
         note = f"passes, but its interval reaches down to {interval[0]:.3f}: more test rows would make it certain"
@@ -76,7 +76,7 @@ def _not_worse_than_base(difference: Difference) -> GateRow:
     return _row("not worse than zero-shot", value, 0.0, passed, note if passed else "training made the model worse")
 
 
-def reaches(value: float, threshold: float) -> bool:
+def _reaches(value: float, threshold: float) -> bool:
     """Whether a metric is good enough; what is no number in 0..1 is not."""
     return _sound(value) and value >= threshold
 

@@ -115,3 +115,5 @@ def _read(line: bytes, kind: Any) -> Any:
         return msgspec.convert(json.loads(line), kind)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None

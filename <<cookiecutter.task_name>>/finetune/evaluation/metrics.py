@@ -80,8 +80,8 @@ def score(task: TaskDefinition, predictions: Sequence[Prediction]) -> Scores:
         "extraction": lambda: _extraction(predictions),
         "generation": lambda: _generation(predictions),
     }[task.task_type]()
+    assert set(METRICS[task.task_type]) == set(statistics)
     statistics["finished_rate"] = _mean([float(p.finished) for p in predictions])
-    assert set(METRICS[task.task_type]) <= set(statistics)
     per_class: list[ClassRow] = []
     confusion = None
     if task.task_type == "classification":

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from finetune import machinery
 from finetune.config.project import Project
 from finetune.data.chat_format import EvaluationRecord
-from finetune.data.report.building import read_data_report
+from finetune.data.report.building import data_report_of
 from finetune.errors import FinetuneError
 from finetune.evaluation.advice import advise
 from finetune.evaluation.curve import read_curve
@@ -145,7 +145,7 @@ def write_report(project: Project, report: EvaluationReport) -> None:
 
     judged = verdict(report.gates, limited=report.limited, artefacts=report.artefacts)
     report = report.model_copy(update={"verdict": judged})
-    data = read_data_report(project.paths, report.data.test_sha256)
+    data = data_report_of(project.paths, report.data.test_sha256)
     write_text(project.paths.report_html, render_html(report, data))
     write_text(project.paths.report_md, render_markdown(report))
     # Leaf lists and mappings on one line each: a confusion matrix stays a matrix.
@@ -186,7 +186,7 @@ def _provenance(project: Project, tuned: ArtefactScore, recorded: Mapping[str, A
     return Provenance.model_validate({
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "adapter": tuned.digest,
-        "base": recorded.get("base") or {"id": training.base_model.id, "revision": training.base_model.revision},
+        "base": recorded.get("base"),
         "method": training.method,
         "seed": training.seed,
         "configuration": digest({

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 
 from finetune.config.base import Fraction, Real
 from finetune.machinery import LISTED, SEAL
+from finetune.provenance import Hex64
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 Text = Annotated[str, StringConstraints(max_length=200_000)]
-Hex64 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Count = Annotated[int, Field(ge=0, le=10**12)]
 Rows = Annotated[int, Field(ge=1, le=10**12)]
 Positive = Annotated[Real, Field(ge=0.0)]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from finetune.data.chat_format import system_text
 from finetune.data.overlap import check_overlap
+from finetune.data.report.schema import NearDuplicates
 from finetune.data.splits import SPLITS, far_off
-from finetune.errors import Problems
+from finetune.errors import Problem, Problems
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
@@ -29,7 +29,9 @@ FIELDS = {
     "E124",
     "E130",
     "E138",
+    "E139",
     "E141",
+    "E142",
     "E150",
     "E156",
 }
@@ -47,8 +49,8 @@ def raw_data(facts: Facts) -> Finding:
     return done(f"{len(files)} file{'s' * (len(files) > 1)}, {size} bytes in data/raw")
 
 
-def _errors(facts: Facts, codes: set[str]) -> list[dict[str, Any]]:
-    return [problem for problem in facts.data_report["problems"]["problems"] if problem["code"] in codes]
+def _errors(facts: Facts, codes: set[str]) -> list[Problem]:
+    return [problem for problem in facts.data_report.problems.problems if problem.code in codes]
 
 
 def _level(facts: Facts, item: str, good: str) -> Finding:
@@ -59,22 +61,24 @@ def _level(facts: Facts, item: str, good: str) -> Finding:
         errors = _errors(facts, codes)
         if errors and before == item:
             first = errors[0]
-            place = first["path"] + (f":{first['line']}" if first["line"] else "")
-            text = f"{place} {first['code']} {first['message']} (data_report.json)"
+            place = first.path + (f":{first.line}" if first.line else "")
+            text = f"{place} {first.code} {first.message} (data_report.json)"
             return failed(f"{len(errors)} errors, the first: {text}")
         if errors:
             return not_yet(f"{len(errors)} rows or files were refused before this check, see {before}")
         if before == item:
             break
-    problems = facts.data_report["problems"]
-    if problems["errors"] > sum(problem["code"].startswith("E") for problem in problems["problems"]):
-        return not_yet(f"{problems['errors']} errors, more than the report lists: correct the first ones and run again")
+    problems = facts.data_report.problems
+    if problems.errors > sum(not problem.is_warning for problem in problems.problems):
+        return not_yet(f"{problems.errors} errors, more than the report lists: correct the first ones and run again")
     return done(f"{good} (data_report.json)")
 
 
 @evidence
 def raw_jsonl(facts: Facts) -> Finding:
-    files = len(facts.data_report.get("files", ()))
+    if facts.data_report_problem:
+        return facts.data_report_problem
+    files = len(facts.data_report.files)
     return _level(facts, "3.2", f"{files} JSONL file{'s' * (files > 1)} read, 0 format errors")
 
 
@@ -82,29 +86,30 @@ def raw_jsonl(facts: Facts) -> Finding:
 def coverage(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    classes, rows = facts.data_report["classes"], facts.data_report["rows"]
-    empty = [f"{name} in {split}" for name, counts in classes.items() for split in SPLITS if not counts[split]]
-    empty = empty or [f"any row in {split}" for split in SPLITS if not rows[split]]
+    classes, rows = facts.data_report.classes, facts.data_report.rows
+    empty = [f"{name} in {split}" for name, counts in classes.items() for split in SPLITS if not getattr(counts, split)]
+    empty = empty or [f"any row in {split}" for split in SPLITS if not getattr(rows, split)]
     if empty:
         return failed(f"no row of {', '.join(empty[:5])}{' …' if len(empty) > 5 else ''} (data_report.json)")
     whole = f"{len(classes)} classes, each in train, valid and test" if classes else "rows in train, valid and test"
-    return done(f"{whole}; {facts.data_report['groups']['distinct']} groups (data_report.json)")
+    return done(f"{whole}; {facts.data_report.groups.distinct} groups (data_report.json)")
 
 
 @evidence
 def validated(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    problems, rows = facts.data_report["problems"], facts.data_report["rows"]
-    counts = f"{rows['accepted']} of {rows['read']} rows accepted, {problems['errors']} errors, "
-    counts += f"{problems['warnings']} warnings (data_report.json, bound to data/raw)"
-    return done(counts) if facts.data_report["valid"] is True else failed(counts)
+    problems, rows = facts.data_report.problems, facts.data_report.rows
+    counts = f"{rows.accepted} of {rows.read} rows accepted, {problems.errors} errors, "
+    counts += f"{problems.warnings} warnings (data_report.json, bound to data/raw)"
+    return done(counts) if facts.data_report.valid else failed(counts)
 
 
 @evidence
 def json_well_formed(facts: Facts) -> Finding:
-    rows = facts.data_report.get("rows", {}).get("read")
-    return _level(facts, "3.5", f"{rows} lines, each one JSON object")
+    if facts.data_report_problem:
+        return facts.data_report_problem
+    return _level(facts, "3.5", f"{facts.data_report.rows.read} lines, each one JSON object")
 
 
 @evidence
@@ -121,10 +126,10 @@ def labels_legal(facts: Facts) -> Finding:
 def class_distribution(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    classes = facts.data_report["classes"]
+    classes = facts.data_report.classes
     if not classes:
         return done(f"not needed: {facts.task.task_type} has no classes; lengths are in data_report.md")
-    counts = ", ".join(f"{name} {count['rows']}" for name, count in list(classes.items())[:6])
+    counts = ", ".join(f"{name} {count.rows}" for name, count in list(classes.items())[:6])
     return done(f"{counts}{' …' if len(classes) > 6 else ''} (table in data_report.md)")
 
 
@@ -133,8 +138,8 @@ def rows_per_class(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
     least = facts.task.data.min_rows_per_class
-    totals = {name: counts["rows"] for name, counts in facts.data_report["classes"].items()}
-    totals = totals or {"all rows": facts.data_report["rows"]["accepted"]}
+    totals = {name: counts.rows for name, counts in facts.data_report.classes.items()}
+    totals = totals or {"all rows": facts.data_report.rows.accepted}
     name = min(totals, key=lambda key: totals[key])
     text = f"fewest: {name} {totals[name]}, at least {least} (data.min_rows_per_class)"
     return done(text) if totals[name] >= least else failed(text)
@@ -144,30 +149,30 @@ def rows_per_class(facts: Facts) -> Finding:
 def imbalance(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    imbalance = facts.data_report["imbalance"]
+    imbalance = facts.data_report.imbalance
     if imbalance is None:
         return done(f"not needed: {facts.task.task_type} has no labels to balance")
     limit = facts.task.data.max_imbalance
-    text = f"largest to smallest class {imbalance['ratio']:.2f}:1, limit {limit:g}:1 (data_report.json)"
-    return done(text) if imbalance["ratio"] <= limit else failed(text)
+    text = f"largest to smallest class {imbalance.ratio:.2f}:1, limit {limit:g}:1 (data_report.json)"
+    return done(text) if imbalance.ratio <= limit else failed(text)
 
 
 @evidence
 def balance(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
-    imbalance, policy = facts.data_report["imbalance"], facts.task.data.balance
-    needed = imbalance is not None and imbalance["ratio"] > facts.task.data.max_imbalance
+    imbalance, policy = facts.data_report.imbalance, facts.task.data.balance
+    needed = imbalance is not None and imbalance.ratio > facts.task.data.max_imbalance
     if not needed and policy == "none":
         return done("not needed: the classes are within data.max_imbalance")
     if policy == "none":
         return not_yet("the classes are out of balance: set data.balance to oversample or weights, or add rows")
     if facts.data_problem:
         return facts.data_problem
-    applied = facts.data_manifest.facts["balance"]
-    if applied["policy"] != policy:
+    applied = facts.data.balance
+    if applied.policy != policy:
         return not_yet(f"data.balance {policy} is not in the training split: run scripts/02_convert_format.py")
-    copies = f": {sum(applied['copies'].values())} copies in the training split" if policy == "oversample" else ""
+    copies = f": {sum((applied.copies or {}).values())} copies in the training split" if policy == "oversample" else ""
     return done(f"data.balance {policy}{copies}")
 
 
@@ -175,7 +180,7 @@ def balance(facts: Facts) -> Finding:
 def converted(facts: Facts) -> Finding:
     if facts.data_problem:
         return facts.data_problem
-    rows = facts.data_manifest.facts["rows"]
+    rows = facts.data.rows
     counts = ", ".join(f"{split} {rows[split]}" for split in SPLITS)
     return done(f"{counts} rows, from today's data/raw (manifest.json)")
 
@@ -234,13 +239,13 @@ def system_prompt(facts: Facts) -> Finding:
 def splits(facts: Facts) -> Finding:
     if facts.data_problem:
         return facts.data_problem
-    rows, wanted = facts.data_manifest.facts["rows"], facts.benchmark.splits
+    rows, wanted = facts.data.rows, facts.benchmark.splits
     total = sum(rows.values())
     parts = ", ".join(f"{split} {rows[split] / max(total, 1):.0%}" for split in SPLITS)
     if off := far_off(rows, wanted):
         if facts.data_report_problem:
             return facts.data_report_problem
-        if grouped := facts.data_report["groups"]["rows"]:
+        if grouped := facts.data_report.groups.rows:
             return done(f"{parts} by stable hash, {grouped} rows in groups that stay whole (manifest.json)")
         listed = ", ".join(f"{split} {share:.1%} instead of {target:.1%}" for split, share, target in off)
         return failed(f"{listed}: rows of one input stay together, choose another splits.salt")
@@ -279,9 +284,9 @@ def no_overlap(facts: Facts) -> Finding:
     if facts.data_report_problem:
         return facts.data_report_problem
     if leaks := _errors(facts, {"E133", "E134"}):
-        return failed(f"{len(leaks)} overlaps in data_report.json, the first: {leaks[0]['message']}")
-    near = facts.data_report["duplicates"]["near"]
-    if near["status"] != "done":
-        return not_yet(f"near-duplicates were not looked for: {near['reason']}")
-    apart = f"{near['rows']} near-duplicates of {near['threshold']:g} or more left out"
+        return failed(f"{len(leaks)} overlaps in data_report.json, the first: {leaks[0].message}")
+    near = facts.data_report.duplicates.near
+    if not isinstance(near, NearDuplicates):
+        return not_yet(f"near-duplicates were not looked for: {near.reason if near else 'an older report'}")
+    apart = f"{near.rows} near-duplicates of {near.threshold:g} or more left out"
     return done(f"0 normalised inputs of test.jsonl lie in train.jsonl or valid.jsonl; groups stay whole; {apart}")

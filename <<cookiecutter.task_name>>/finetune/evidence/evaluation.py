@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from finetune.evaluation.gate import PASSED, reaches
+from finetune.evaluation.gate import PASSED
 from finetune.evaluation.predictions import read_predictions
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
@@ -81,8 +81,11 @@ def primary_reached(facts: Facts) -> Finding:
         return again
     if abs(again - value) > ROUNDING:
         return failed(f"{NAME} says {metrics.primary} {value:.4f}, the kept predictions give {again:.4f}")
+    if primary.threshold != metrics.threshold:
+        old, new = f"{primary.threshold:g}", f"{metrics.threshold:g}"
+        return not_yet(f"{NAME} was judged by threshold {old}, the task says {new}: run scripts/04_evaluate.py again")
     low, high = primary.ci
-    reached = reaches(value, metrics.threshold) and primary.passed is True
+    reached = primary.passed is True
     text = f"{metrics.primary} {value:.2f} {'≥' if reached else 'not ≥'} {metrics.threshold:.2f}"
     text += f", interval {low:.2f} to {high:.2f} ({NAME})"
     return done(text) if reached else failed(text)

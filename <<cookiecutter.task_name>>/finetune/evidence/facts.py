@@ -13,6 +13,9 @@ from finetune.config.benchmark import BenchmarkConfig
 from finetune.config.project import Project, load_project
 from finetune.config.task import TaskDefinition
 from finetune.config.training import TrainingConfig
+from finetune.data.manifest import DataFacts, read_data_manifest
+from finetune.data.report.building import read_data_report
+from finetune.data.report.schema import DataReport
 from finetune.data.stage import data_inputs
 from finetune.errors import BadInput, Problem
 from finetune.evaluation.report import read_report
@@ -109,7 +112,7 @@ class Facts:
     def _verify(self, path: Path, step: str) -> tuple[Manifest, Finding | None]:
         manifest = read_manifest(path)
         if manifest is None:
-            return NO_MANIFEST, not_yet(f"no {self.name(path)}: run scripts/{step}")
+            return NO_MANIFEST, self._missing(path, step)
         if is_current(path, manifest.inputs):
             return manifest, None
         for output, recorded in manifest.outputs.items():
@@ -119,6 +122,11 @@ class Facts:
             if self.sha256(file) != recorded.sha256:
                 return manifest, not_yet(f"{self.name(file)} is not what {step} wrote (sha256): run it again")
         return manifest, not_yet(f"{self.name(path)} does not describe its files: run scripts/{step} again")
+
+    def _missing(self, path: Path, step: str) -> Finding:
+        """Why a file was not read: damaged is failed, not there is open."""
+        name, redo = self.name(path), f"run scripts/{step}"
+        return failed(f"{name} is damaged: {redo} again") if path.is_file() else not_yet(f"no {name}: {redo}")
 
     @cached_property
     def _data_inputs(self) -> dict[str, str] | Finding:
@@ -130,31 +138,41 @@ class Facts:
             return failed(str(refusal.problems.errors[0]))
 
     @cached_property
-    def data_report(self) -> Row:
-        """data_report.json, empty where there is none; ask data_report_problem before believing it."""
-        return self.read_json(self.paths.data_report_json) or {}
+    def data_report(self) -> DataReport:
+        """data_report.json; ask data_report_problem before: where it says so, there is none to believe."""
+        assert self._data_report, "ask data_report_problem first"
+        return self._data_report
+
+    @cached_property
+    def _data_report(self) -> DataReport | None:
+        return read_data_report(self.paths)
 
     @cached_property
     def data_report_problem(self) -> Finding | None:
         """Why the data report proves nothing: not there, or about other data, another task or other splits."""
         if isinstance(self._data_inputs, Finding):
             return self._data_inputs
-        name = self.name(self.paths.data_report_json)
-        if not self.data_report:
-            return not_yet(f"no {name}: run scripts/01_validate_data.py")
-        if self.data_report.get("inputs") != self._data_inputs:
+        if self._data_report is None:
+            return self._missing(self.paths.data_report_json, "01_validate_data.py")
+        if self.data_report.inputs != self._data_inputs:
+            name = self.name(self.paths.data_report_json)
             return not_yet(f"data/raw or the task changed since {name}: run scripts/01_validate_data.py again")
         return None
 
-    @property
-    def data_manifest(self) -> Manifest:
-        return self.manifest(self.paths.data_manifest, "02_convert_format.py")[0]
+    @cached_property
+    def data(self) -> DataFacts:
+        """What step 02 wrote down; ask data_problem before."""
+        manifest = read_data_manifest(self.paths.data_manifest)
+        assert manifest, "ask data_problem first"
+        return manifest.facts
 
     @cached_property
     def data_problem(self) -> Finding | None:
         """Why the converted data proves nothing: missing, changed, or made of other raw data."""
         if isinstance(self._data_inputs, Finding):
             return self._data_inputs
+        if read_data_manifest(self.paths.data_manifest) is None:
+            return self._missing(self.paths.data_manifest, "02_convert_format.py")
         manifest, problem = self.manifest(self.paths.data_manifest, "02_convert_format.py")
         if problem is None and manifest.inputs != self._data_inputs:
             return not_yet("data/chat_format is of other raw data or another task: run scripts/02_convert_format.py")
@@ -259,10 +277,9 @@ class Facts:
         """Why the report proves nothing: missing, or about another adapter or another test set."""
         if self.adapter_problem:
             return self.adapter_problem
-        name, redo = self.name(self.paths.report_yaml), "run scripts/04_evaluate.py"
         if self._report is None:
-            there = self.paths.report_yaml.is_file()
-            return failed(f"{name} is damaged: {redo} again") if there else not_yet(f"no {name}: {redo}")
+            return self._missing(self.paths.report_yaml, "04_evaluate.py")
+        name, redo = self.name(self.paths.report_yaml), "run scripts/04_evaluate.py"
         if self.report.data.test_sha256 != self.sha256(self.paths.test):
             return not_yet(f"{name} is about another test set: {redo} again")
         if self.report.provenance.adapter != self.adapter_digest:

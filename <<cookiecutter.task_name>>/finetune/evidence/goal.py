@@ -108,7 +108,7 @@ def expected_rows(facts: Facts) -> Finding:
     if refusal := facts.refused("task_definition.yaml", "data.expected_rows"):
         return refusal
     planned = facts.task.data.expected_rows
-    rows = facts.data_report["rows"]["accepted"] if facts.data_report_problem is None else None
+    rows = facts.data_report.rows.accepted if facts.data_report_problem is None else None
     return done(f"data.expected_rows {planned}" + ("" if rows is None else f"; the data report counts {rows}"))
 
 

@@ -63,6 +63,9 @@ def check_release(project: Project, report: EvaluationReport | None, problems: P
         missed = ", ".join(row.name for row in gates if not row.passed)
         verdict = f"the verdict is {report.verdict[:60]!r}" + (f", missed: {missed}" if missed else "")
         problems.add(shown, "E802", verdict, "follow the report's advice, then train again")
+    elif report.primary.threshold != project.task.metrics.threshold:
+        judged = f"judged by threshold {report.primary.threshold:g}, the task says {project.task.metrics.threshold:g}"
+        problems.add(shown, "E802", judged, "run scripts/04_evaluate.py and 07_verify_export.py again")
     _check_table(project, report, shown, problems)
     if problems.error_count and not _all_present(project):
         return {}

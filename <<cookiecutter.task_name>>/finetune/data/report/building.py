@@ -163,7 +163,15 @@ def write_data_report(paths: Paths, report: DataReport) -> None:
     write_json(paths.data_report_json, msgspec.to_builtins(report))
 
 
-def read_data_report(paths: Paths, test_sha256: str) -> DataReport | None:
+def read_data_report(paths: Paths) -> DataReport | None:
+    """The report that lies here, of whatever data; None where there is none or it is damaged."""
+    try:
+        return msgspec.json.decode(paths.data_report_json.read_bytes(), type=DataReport)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+
+
+def data_report_of(paths: Paths, test_sha256: str) -> DataReport | None:
     """The report of the very data that this test set was converted from; None when there is no such report.
 
     The manifest of step 02 ties the two together: it names the test set and the digests of what it was made from.
@@ -171,8 +179,5 @@ def read_data_report(paths: Paths, test_sha256: str) -> DataReport | None:
     manifest = read_data_manifest(paths.data_manifest)
     if manifest is None or manifest.facts.test_sha256 != test_sha256:
         return None
-    try:
-        report = msgspec.json.decode(paths.data_report_json.read_bytes(), type=DataReport)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return report if report.inputs == manifest.inputs else None
+    report = read_data_report(paths)
+    return report if report and report.inputs == manifest.inputs else None

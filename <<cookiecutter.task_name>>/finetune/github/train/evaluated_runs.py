@@ -22,7 +22,6 @@ class Evaluated:
     """A run that holds the adapter of a fingerprint with its evaluation."""
 
     run_id: int
-    artifact_id: int
     created: str
     """ISO 8601, of the artifact"""
     expired: bool
@@ -49,7 +48,7 @@ def find_evaluated(github: GitHub, fingerprint: str) -> Evaluated | None:
     for row in candidates:
         run_id = row["workflow_run"]["id"]
         if _is_reviewed(github, _get(github, f"/repos/{{repo}}/actions/runs/{run_id}"), branch):
-            return Evaluated(run_id, row["id"], str(row.get("created_at")), row["expired"])
+            return Evaluated(run_id, str(row.get("created_at")), row["expired"])
     return None
 
 

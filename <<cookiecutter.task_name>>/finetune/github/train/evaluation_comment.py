@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.errors import GATE_FAILED, IO_FAULT, OK, FinetuneError
-from finetune.evaluation.gate import reaches
 from finetune.github.client import actions
 from finetune.github.client.comments import upsert
 from finetune.github.client.statuses import set_status
@@ -151,9 +150,9 @@ def _description(project: Project, verdict: Verdict) -> str:
     metric, threshold = project.task.metrics.primary, project.task.metrics.threshold
     if verdict.report is None:
         return f"not judged: {verdict.reasons[0]}"
-    value, rows = verdict.report.primary.value, verdict.report.outputs.rows
-    more = "" if verdict.passed or not reaches(value, threshold) else "; another condition failed"
-    return f"{metric} {format_number(value)}, threshold {format_number(threshold)}, {rows} test rows{more}"
+    primary, rows = verdict.report.primary, verdict.report.outputs.rows
+    more = "; another condition failed" if primary.passed and not verdict.passed else ""
+    return f"{metric} {format_number(primary.value)}, threshold {format_number(threshold)}, {rows} test rows{more}"
 
 
 def _head(github: GitHub, pull: int | None) -> str | None:

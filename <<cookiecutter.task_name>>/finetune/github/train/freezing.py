@@ -11,11 +11,12 @@ import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from finetune import provenance
 from finetune.config.project import Project, load_project
 from finetune.console import say
+from finetune.data.manifest import DataFacts, read_data_manifest
 from finetune.data.stage import convert
 from finetune.errors import OK, FinetuneError, Problems
 from finetune.github.client import actions
@@ -123,8 +124,8 @@ def _write(project: Project, github: GitHub, sha: str, number: int | None, sourc
             repository=actions.repository(),
             files=listed,
             fingerprint=training_fingerprint(theirs),
-            test=SplitFacts(sha256=facts["test_sha256"], rows=facts["rows"]["test"]),
-            rows=Rows(**{split: facts["rows"][split] for split in ("train", "valid", "test")}),
+            test=SplitFacts(sha256=facts.test_sha256, rows=facts.rows["test"]),
+            rows=Rows(**{split: facts.rows[split] for split in ("train", "valid", "test")}),
             policy_changes=tuple(changes),
         )
         provenance.write_json(folder / INPUT, frozen.model_dump(mode="json"))
@@ -150,7 +151,7 @@ def _gather(project: Project, github: GitHub, sha: str, source: str, files: Path
     return policy.untaken_changes(own, tree)
 
 
-def _check(project: Project, frozen: Project, source: str) -> tuple[dict[str, Any], int]:
+def _check(project: Project, frozen: Project, source: str) -> tuple[DataFacts, int]:
     """Main's code over the input, in a scratch copy: (facts of the conversion, training rows it writes)."""
     problems = Problems()
     policy.check_base(frozen, problems)
@@ -166,7 +167,7 @@ def _check(project: Project, frozen: Project, source: str) -> tuple[dict[str, An
         convert(copy)
         with open(copy.paths.train, "rb") as lines:
             rows = sum(1 for _ in lines)
-        manifest = provenance.read_manifest(copy.paths.data_manifest)
+        manifest = read_data_manifest(copy.paths.data_manifest)
     assert manifest is not None
     check_budget(project, frozen, rows, problems)
     problems.raise_if_errors()
