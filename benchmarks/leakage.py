@@ -31,7 +31,7 @@ from finetune.config.project import Project  # noqa: E402
 from finetune.config.task import TaskDefinition  # noqa: E402
 from finetune.config.training import TrainingConfig  # noqa: E402
 from finetune.data.checks import Checks  # noqa: E402
-from finetune.data.scan.near_duplicates import pair_set, similarity, words  # noqa: E402
+from finetune.data.scan.near_duplicates import pair_set, pairs, similarity  # noqa: E402
 from finetune.data.scan.survey import survey  # noqa: E402
 from finetune.data.splits import assign  # noqa: E402
 from finetune.data.text_rules import input_key, normalise  # noqa: E402
@@ -98,7 +98,7 @@ def overlap(text: str, draw: random.Random) -> str:
     """Nine in ten words (Chinese: characters) of `text`; the others are replaced, left out or doubled."""
     chinese = any("\u4e00" <= sign <= "\u9fff" for sign in text)
     parts = list(text) if chinese else text.split()
-    for _ in range(max(1, len(words([normalise(text)])[0]) // 10)):
+    for _ in range(max(1, (len(pairs([normalise(text)])[0]) - 1) // 10)):
         at = draw.choice([n for n, part in enumerate(parts) if any(sign.isalnum() for sign in part)])
         way = draw.randrange(3)
         if way == 0:
@@ -197,7 +197,7 @@ def main() -> None:
         for language, base in (("English", english), ("Chinese", english + chinese)):
             draw = random.Random(language)
             mine = english if language == "English" else chinese
-            kept = [row for row in mine if len(words([normalise(row["input"])])[0]) >= 10]
+            kept = [row for row in mine if len(pairs([normalise(row["input"])])[0]) > 10]
             in_test = [row for row in kept if split_of(row["input"], project) == "test"]
             # Few Chinese questions lie in the test split by themselves: their group puts them there.
             chosen = draw.sample(in_test, PLANTED) if language == "English" else kept

@@ -293,14 +293,14 @@ def say(text: str) -> None:
 
 
 def main() -> int:
-    caller = caller_words()
     if ANSWERS.startswith("<" * 2):
         say(TOO_OLD)
-        return stop(caller)
+        return stop(caller_words())
     answers = json.loads(ANSWERS)
     problems = find_problems(answers)
     if not problems:
         return 0
+    caller = caller_words()
     say("\n".join(["The answers cannot be used; nothing has been written:", *(f"  - {line}" for line in problems)]))
     if command := try_again(answers, caller, os.environ):
         say(f"\nAll answers stand in this command: change what is wrong, and run it.\n\n{command}\n")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finetune.data.scan.near_duplicates import words
+from finetune.data.scan.near_duplicates import pairs
 from finetune.data.text_rules import normalise
 from finetune.evaluation.textual import token_f1, tokens
 from finetune.github.data_pr.phrases import _phrases
@@ -40,8 +41,10 @@ def test_words_of_every_script(text: str, wanted: list[str]) -> None:
 @pytest.mark.parametrize("text", [text for text, wanted in TEXTS.items() if wanted])
 def test_metrics_near_duplicates_and_phrases_cut_alike(text: str) -> None:
     normal = normalise(text)
-    assert words([normal])[0] == split_words(normal) == tokens(text)
-    assert {word for word in _phrases(text) if isinstance(word, str)} == set(split_words(normal))
+    words = split_words(normal)
+    assert pairs([normal])[0] == [before + word for before, word in pairwise(["$", *words, "$"])]
+    assert words == tokens(text)
+    assert {word for word in _phrases(text) if isinstance(word, str)} == set(words)
 
 
 def test_another_vowel_sign_is_another_word() -> None:

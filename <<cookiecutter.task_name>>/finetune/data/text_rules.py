@@ -54,12 +54,13 @@ def normalise(text: str) -> str:
 
 def normalise_all(texts: list[str]) -> list[str]:
     """`normalise` of every text; quicker, because texts that are normal but for their case need no splitting."""
-    return [text.lower() if _is_spaced(text) else normalise(text) for text in texts]
-
-
-def _is_spaced(text: str) -> bool:
-    """Whether `text` is ASCII, and its only white space is single spaces between words."""
-    return text.isascii() and text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " "
+    return [
+        # ASCII whose only white space is single spaces between words
+        text.lower()
+        if text.isascii() and text.isprintable() and "  " not in text and text[:1] != " " and text[-1:] != " "
+        else normalise(text)
+        for text in texts
+    ]
 
 
 def input_key(text: str) -> bytes:

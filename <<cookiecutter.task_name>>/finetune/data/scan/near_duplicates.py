@@ -29,22 +29,18 @@ _BATCH = 256
 """Texts whose signatures are made at once; more do not fit into the processor's cache."""
 
 
-def words(normalised: Sequence[str]) -> list[list[str]]:
-    """The words of each normalised text, punctuation left out; a text itself where there is nothing else."""
-    plain = "\n".join([text if text.isascii() else "" for text in normalised])  # a normalised text has no line end
-    found = [line.split() for line in plain.encode("ascii").translate(_SPACES, b"'").decode("ascii").split("\n")]
-    for number, text in enumerate(normalised):
-        if not found[number]:
-            found[number] = ([] if text.isascii() else split_words(_APOSTROPHE.sub("", text))) or [text]
-    return found
-
-
 def pairs(normalised: Sequence[str]) -> list[list[str]]:
-    """Of each normalised text, every word together with the next one; the edges of the text count as words."""
+    """Of each normalised text, every word together with the next one; the edges of the text count as words.
+
+    Punctuation is left out; where there is nothing else, the text itself is its only word.
+    """
+    plain = "\n".join([text if text.isascii() else "" for text in normalised])  # a normalised text has no line end
+    lines = plain.encode("ascii").translate(_SPACES, b"'").decode("ascii").split("\n")
     found = []
-    for row in words(normalised):
+    for text, line in zip(normalised, lines, strict=True):
+        words = line.split() or ([] if text.isascii() else split_words(_APOSTROPHE.sub("", text))) or [text]
         before, joined = _EDGE, []
-        for word in row:  # quicker than map: adding two strings is a single instruction
+        for word in words:  # quicker than map: adding two strings is a single instruction
             joined.append(before + word)
             before = word
         joined.append(before + _EDGE)

@@ -25,6 +25,7 @@ from finetune.data.text_rules import input_digest, normalise_all
 from finetune.errors import Problems
 
 SALT_ROWS = 2000
+_NO_CLASS = frozenset[str]()
 
 
 class Counts(msgspec.Struct):
@@ -90,7 +91,8 @@ class ChunkScanner:
         self._checks = RowChecks(project, problems)
         self._screen = Screen(project.task, self._checks)
         self._assign = Assignment(project.benchmark.splits)
-        self._classes = set(project.task.label_names or project.task.entity_type_names)
+        self._classes = frozenset(project.task.label_names or project.task.entity_type_names)
+        self._class_sets = {name: frozenset({name}) for name in self._classes}
         # Labels and copied entities say nothing of their own about the language.
         self._closed = project.task.task_type != "generation"
         self._near = project.task.data.near_duplicates != "ignore"
@@ -132,7 +134,8 @@ class ChunkScanner:
         keys = list(map(input_digest, normalised))
         groups = {number: row.group for number, row in enumerate(rows) if row.group is not None}
         splits = self._splits(keys, groups)
-        counts = self._count(rows, splits)
+        names = self._names([row.reference for row in rows])
+        counts = self._count(rows, names, splits)
         self._checks.count_into(counts)
         return ChunkFacts(
             chunk=chunk,
@@ -147,7 +150,7 @@ class ChunkScanner:
             bands=band_hashes(normalised) if self._near else b"",
             own={number: row.id for number, row in enumerate(rows) if row.id is not None},
             groups=groups,
-            salt_keys=self._salt_keys(chunk, rows, keys),
+            salt_keys=_salt_keys(keys, groups, names) if chunk.first_line <= SALT_ROWS else {},
             row_checks=self._checks.facts(),
             system_prompt_is_clean=self._checks.system_prompt_is_clean,
         )
@@ -158,37 +161,36 @@ class ChunkScanner:
             splits[number] = self._assign.of_key(key_of_split(keys[number], group))
         return splits
 
-    def _names(self, row: Any) -> set[str]:
-        if isinstance(row.reference, str):
-            return {row.reference} & self._classes
-        return {entity["type"] for entity in row.reference} & self._classes
+    def _names(self, references: Sequence[Any]) -> list[frozenset[str]]:
+        """The classes of each row: its label, or each entity type that occurs in it."""
+        return [
+            self._class_sets.get(reference, _NO_CLASS)
+            if type(reference) is str
+            else self._classes.intersection(entity["type"] for entity in reference)
+            for reference in references
+        ]
 
-    def _count(self, rows: Sequence[Any], splits: bytearray) -> Counts:
+    def _count(self, rows: Sequence[Any], names: Sequence[frozenset[str]], splits: bytearray) -> Counts:
         counts = Counts()
         for code, number in Counter(splits).items():
             counts.rows[SPLITS[code]] = number
+        for (code, classes), number in Counter(zip(splits, names, strict=True)).items():
+            for name in classes:
+                counts.classes[SPLITS[code], name] += number
         references = [row.reference for row in rows]
-        if self._classes and all(type(reference) is str for reference in references):
-            pairs = Counter(zip(splits, references, strict=True))
-            counts.classes.update(
-                {(SPLITS[code], name): n for (code, name), n in pairs.items() if name in self._classes}
-            )
-        elif self._classes:
-            for row, code in zip(rows, splits, strict=True):
-                counts.classes.update((SPLITS[code], name) for name in self._names(row))
         counts.languages.add_all([row.input if self._closed else f"{row.input}\n{row.reference}" for row in rows])
         counts.input_chars.update([len(row.input) for row in rows])
         counts.output_chars.update(map(_length, references))
         return counts
 
-    def _salt_keys(self, chunk: Chunk, rows: Sequence[Any], keys: Sequence[bytes]) -> dict[bytes, set[str]]:
-        found: dict[bytes, set[str]] = {}
-        if chunk.first_line <= SALT_ROWS:
-            for row, key in zip(rows, keys, strict=True):
-                found.setdefault(key_of_split(key, row.group), set()).update(self._names(row))
-                if len(found) > SALT_ROWS:
-                    break
-        return found
+
+def _salt_keys(keys: Sequence[bytes], groups: dict[int, str], names: Sequence[frozenset[str]]) -> dict[bytes, set[str]]:
+    found: dict[bytes, set[str]] = {}
+    for number, key in enumerate(keys):
+        found.setdefault(key_of_split(key, groups.get(number)), set()).update(names[number])
+        if len(found) > SALT_ROWS:
+            break
+    return found
 
 
 def _shorts(keys: Sequence[bytes]) -> array[int]:

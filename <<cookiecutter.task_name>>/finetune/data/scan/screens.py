@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from operator import attrgetter
 from typing import Any
@@ -132,12 +132,6 @@ class Screen:
         if max(map(len, inputs)) > self._limit:
             yield from (number for number, text in enumerate(inputs) if len(text) > self._limit)
 
-    def _with_signs(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
-        """Entity texts lie in the input, and labels are the task's own."""
-        yield from self._odd_texts(inputs)
-        if not self._labels and not self._types:
-            yield from self._odd_texts([row.reference for row in rows])
-
     def _long(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
         """Rows that may have more tokens than the model is trained with."""
         if self._budget is None:
@@ -163,24 +157,26 @@ class Screen:
                 return False
         return True
 
-    def _odd_texts(self, texts: Sequence[str]) -> Iterator[int]:
+    def _with_signs(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        # Entity texts lie in the input, and labels are the task's own.
+        texts = inputs if self._labels or self._types else inputs + [row.reference for row in rows]
+        odd: set[int] = set()
         wide = [number for number, text in enumerate(texts) if not text.isascii()]
         if wide:
-            yield from (number for number in wide if self._odd_text(texts[number]))
+            odd.update(number for number in wide if self._odd_text(texts[number]))
             texts = ["x" if not text.isascii() else text for text in texts]
         joined = "\n".join(texts)
         if joined.count("\n") != len(texts) - 1:
             texts = [text.replace("\n", " ") for text in texts]
             joined = "\n".join(texts)
         if not all(map(str.strip, texts)):
-            yield from (number for number, text in enumerate(texts) if not text.strip())
+            odd.update(number for number, text in enumerate(texts) if not text.strip())
         left = joined.encode("ascii").translate(None, self._boring).split(b"\n")
-        yield from (
-            number for number, rest in enumerate(left) if rest and (len(rest) > _FEW_DIGITS or not rest.isdigit())
-        )
+        odd.update(n for n, rest in enumerate(left) if rest and (len(rest) > _FEW_DIGITS or not rest.isdigit()))
         for start in _SECRET_STARTS:
             if start in joined:
-                yield from (number for number, text in enumerate(texts) if start in text)
+                odd.update(number for number, text in enumerate(texts) if start in text)
+        yield from (number % len(rows) for number in odd)
 
     def _odd_text(self, text: str) -> bool:
         return bool(
