@@ -2,6 +2,7 @@
 
     python benchmarks/data.py --rows 1000000                     ours and the reference, once each, interleaved
     python benchmarks/data.py --rows 1000000 --rows 10000000     how time and memory grow; --no-reference leaves it out
+    python benchmarks/data.py --distinct                         rows of 190 bytes, 20 words each that no other row has
 
 Makes rows of about 160 bytes (nine in ten English, one Chinese; one in a hundred repeats the one before in another
 case or spacing, one in a thousand is a near-duplicate, some hold numbers, addresses and quotation marks), and a
@@ -71,7 +72,17 @@ def rows(count: int) -> Iterator[bytes]:
         yield json.dumps({"input": text, "label": label}, ensure_ascii=False).encode() + b"\n"
 
 
-def make_repository(root: Path, count: int) -> int:
+def distinct_rows(count: int) -> Iterator[bytes]:
+    """Rows of 20 words of seven letters drawn anew: every pair of words has to be looked at, none is found again."""
+    draw = random.Random(0)
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    for _ in range(count):
+        drawn = "".join(draw.choices(letters, k=140))
+        text = " ".join(drawn[start : start + 7] for start in range(0, 140, 7))
+        yield json.dumps({"input": text, "label": draw.choice(LABELS)}).encode() + b"\n"
+
+
+def make_repository(root: Path, count: int, distinct: bool) -> int:
     """A repository at `root` with `count` rows; returns their bytes."""
     task, training = task_values("classification"), training_values()
     task["output"]["labels"] = [{"name": name, "description": f"about {name}"} for name in LABELS]
@@ -89,7 +100,7 @@ def make_repository(root: Path, count: int) -> int:
     raw = root / "data" / "raw"
     raw.mkdir(parents=True)
     size, total, files, file = FILE_BYTES, 0, 0, None
-    for line in rows(count):
+    for line in (distinct_rows if distinct else rows)(count):
         if size + len(line) > FILE_BYTES:
             if file:
                 file.close()
@@ -142,9 +153,9 @@ def measured(command: list[str]) -> tuple[float, float]:
     return seconds, peak
 
 
-def run(count: int, folder: Path, reference: bool) -> None:
+def run(count: int, folder: Path, reference: bool, distinct: bool) -> None:
     root = folder / "repository"
-    size = make_repository(root, count)
+    size = make_repository(root, count, distinct)
     print(f"{count:,} rows, {size / count:.0f} bytes each", flush=True)
     results: dict[str, tuple[float, float]] = {}
     scripts = TEMPLATE / "scripts"
@@ -179,11 +190,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, action="append", help="how many; may be given several times")
     parser.add_argument("--no-reference", action="store_true", help="measure only 01 and 02")
+    parser.add_argument("--distinct", action="store_true", help="rows that have no word in common")
     parser.add_argument("--folder", type=Path, help="where to work; needs about 2 KB a row")
     options = parser.parse_args()
     for count in options.rows or [1_000_000]:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-            run(count, Path(folder), not options.no_reference)
+            run(count, Path(folder), not options.no_reference, options.distinct)
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _APOSTROPHE = re.compile("['\u2019]")  # "don't" is one word, with either sign o
 # Every ASCII sign but letters, digits and the line end, which separates texts, becomes a space.
 _SPACES = bytes(code if code == 10 or chr(code).isalnum() or code > 127 else 32 for code in range(256))
 _BATCH = 256
-"""Texts whose signatures are made at once; more do not fit into the processor's cache."""
+"""Texts whose hashes are made at once; more do not fit into the processor's cache."""
 
 
 def pairs(normalised: Sequence[str]) -> list[list[str]]:
@@ -66,14 +66,18 @@ def band_hashes(normalised: Sequence[str]) -> bytes:
     """
     from rensa import RMinHash
 
-    slots, flat = BANDS * _SLOTS, array("I")
+    slots = BANDS * _SLOTS
+    bands: list[list[bytes]] = [[] for _ in range(BANDS)]
     for start in range(0, len(normalised), _BATCH):
         matrix = RMinHash.digest_matrix_from_token_sets(pairs(normalised[start : start + _BATCH]), slots, _SEED)
+        flat = array("I")
         for row in matrix.to_rows():
             flat.fromlist(row)
-    # As one large number, all texts at once: every slot becomes itself XOR the next one, then XOR the next three.
-    number = int.from_bytes(flat.tobytes(), "little")
-    number ^= number >> _LANE
-    number ^= number >> 2 * _LANE
-    flat = array("I", number.to_bytes(4 * len(flat), "little"))
-    return b"".join(flat[band * _SLOTS :: slots].tobytes() for band in range(BANDS))
+        # As one large number, all texts at once: every slot becomes itself XOR the next one, then XOR the next three.
+        number = int.from_bytes(flat.tobytes(), "little")
+        number ^= number >> _LANE
+        number ^= number >> 2 * _LANE
+        mixed = memoryview(number.to_bytes(4 * len(flat), "little")).cast("I")
+        for band, parts in enumerate(bands):
+            parts.append(mixed[band * _SLOTS :: slots].tobytes())
+    return b"".join(map(b"".join, bands))

@@ -23,9 +23,6 @@ _TRIED = 64
 """Rows that one row is compared with in all: what boilerplate alone has in common must not take for ever."""
 _KEPT_SETS = 20_000
 _KEPT_PAIRS = 1_000_000
-_LISTED = 2_000_000
-"""Rows whose hashes are unpacked: quicker, at 40 bytes a row in each process."""
-_SELECT = [bytes(code == split for code in range(256)) for split in range(len(SPLITS))]
 
 
 class Near(msgspec.Struct, frozen=True, gc=False):
@@ -37,21 +34,20 @@ class Near(msgspec.Struct, frozen=True, gc=False):
 
 
 class Spool:
-    """Splits and band hashes of all rows, in a nameless file of 80 bytes a row: no kill leaves it behind."""
+    """Band hashes of all rows, in a nameless file of 80 bytes a row: no kill leaves it behind."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file: BinaryIO = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (lives as long as the spool)
-        self._blocks: list[tuple[int, int]] = []
+        self._blocks: list[tuple[int, list[int]]] = []
         self._end = 0
 
     def add(self, splits: bytes, bands: bytes) -> None:
-        """One split code and BANDS hashes a row, as `band_hashes` orders them."""
+        """The splits of some rows, and BANDS hashes a row as `band_hashes` orders them, the rows `in_split_order`."""
         if splits:
-            self._file.write(splits)
             self._file.write(bands)
-            self._blocks.append((self._end, len(splits)))
-            self._end += len(splits) + len(bands)
+            self._blocks.append((self._end, [splits.count(code) for code in range(len(SPLITS))]))
+            self._end += len(bands)
 
     def bands(self) -> Iterator[Band]:
         """The bands one after another, each to be searched by any process that was forked from this one."""
@@ -63,37 +59,47 @@ class Spool:
         self._file.close()
 
 
+def in_split_order(splits: Sequence[int]) -> list[int]:
+    """The places of rows by their split codes: all of the first split, then of the second …, each in reading order."""
+    return sorted(range(len(splits)), key=splits.__getitem__)
+
+
 class Band(msgspec.Struct, frozen=True):
     """Where the hashes of one band lie in the spool's file."""
 
     descriptor: int
     number: int
-    blocks: list[tuple[int, int]]
+    blocks: list[tuple[int, list[int]]]
 
-    def read(self) -> tuple[bytes, array[int]]:
-        """Split code and hash of every row."""
-        splits, hashes = bytearray(), array("I")
-        for start, rows in self.blocks:
-            splits += _read_at(self.descriptor, rows, start)
-            hashes.frombytes(_read_at(self.descriptor, 4 * rows, start + rows + 4 * rows * self.number))
-        return bytes(splits), hashes
+    def read(self) -> list[array[int]]:
+        """The hashes of each split's rows, in reading order."""
+        found = [array("I") for _ in SPLITS]
+        for start, counts in self.blocks:
+            rows = sum(counts)
+            hashes = memoryview(_read_at(self.descriptor, 4 * rows, start + 4 * rows * self.number))
+            begin = 0
+            for of_split, count in zip(found, counts, strict=True):
+                of_split.frombytes(hashes[begin : begin + 4 * count])
+                begin += 4 * count
+        return found
 
     def shared(self) -> bytes:
-        """Rows that share their hash with a row of another split, as pairs of (hash, row) of 32 bits each."""
-        splits, read = self.read()
-        hashes: Sequence[int] = read.tolist() if len(read) <= _LISTED else read
+        """Rows that share their hash with a row of another split, as pairs of (hash, place) of 32 bits each.
+
+        Places count the rows `in_split_order`.
+        """
+        read = self.read()
         known: set[int] = set()
         hits: set[int] = set()
-        for code in reversed(range(len(SPLITS))):  # the small splits are remembered, the training rows looked up
-            chosen: Iterable[int] = compress(hashes, splits.translate(_SELECT[code]))
-            if code:
-                chosen = list(chosen)
-            hits |= known.intersection(chosen)
-            if code:
-                known.update(chosen)
-        found = array("I")
-        for row in () if not hits else compress(range(len(hashes)), map(hits.__contains__, hashes)):
-            found.extend((hashes[row], row))
+        for hashes in reversed(read):  # the small splits are remembered, the training rows looked up
+            hits |= known.intersection(hashes)
+            if hashes is not read[0]:
+                known.update(hashes)
+        found, place = array("I"), 0
+        for hashes in read if hits else ():
+            for number in compress(range(len(hashes)), map(hits.__contains__, hashes)):
+                found.extend((hashes[number], place + number))
+            place += len(hashes)
         return found.tobytes()
 
 
@@ -120,6 +126,7 @@ class NearSearch:
         self, split_of: Sequence[int], pair_set: Callable[[int], frozenset[str]], key_of: Callable[[int], int]
     ) -> None:
         self._split_of, self._key_of = split_of, key_of
+        self._rows = array("I", in_split_order(split_of))
         self._pair_set = lru_cache(maxsize=_KEPT_SETS)(pair_set)
         self._found: dict[int, Near] = {}
         self._apart: set[int] = set()
@@ -128,7 +135,7 @@ class NearSearch:
     def add(self, shared: bytes) -> None:
         """What `Band.shared` found in one band."""
         cells = array("I", shared)
-        entries = sorted(zip(cells[::2], cells[1::2], strict=True))
+        entries = sorted((hash_, self._rows[place]) for hash_, place in zip(cells[::2], cells[1::2], strict=True))
         for _, bucket in groupby(entries, key=itemgetter(0)):
             self._compare([row for _, row in bucket])
 

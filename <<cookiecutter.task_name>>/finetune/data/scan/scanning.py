@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -19,6 +19,7 @@ from finetune.data.records import Layout, LineReader
 from finetune.data.row_checks import RowChecks
 from finetune.data.scan.chunks import Chunk
 from finetune.data.scan.near_duplicates import band_hashes
+from finetune.data.scan.near_search import in_split_order
 from finetune.data.scan.screens import Screen
 from finetune.data.splits import SPLITS, Assignment, key_of_split
 from finetune.data.text_rules import input_digest, normalise_all
@@ -73,6 +74,7 @@ class ChunkFacts(msgspec.Struct):
     splits: bytes
     """Place of each row's split in SPLITS."""
     bands: bytes
+    """Of the rows `in_split_order`."""
     own: dict[int, str]
     """Ids that rows bring along."""
     groups: dict[int, str]
@@ -92,6 +94,7 @@ class ChunkScanner:
         self._screen = Screen(project.task, self._checks)
         self._assign = Assignment(project.benchmark.splits)
         self._classes = frozenset(project.task.label_names or project.task.entity_type_names)
+        self._label_hashes = {name: answer_hash(name) for name in project.task.label_names}
         self._class_sets = {name: frozenset({name}) for name in self._classes}
         # Labels and copied entities say nothing of their own about the language.
         self._closed = project.task.task_type != "generation"
@@ -143,11 +146,11 @@ class ChunkScanner:
             problems=problems,
             counts=counts,
             shorts=_shorts(keys),
-            answers=array("I", [answer_hash(row.reference) for row in rows]),
+            answers=array("I", self._answer_hashes([row.reference for row in rows])),
             offsets=array("I", starts[:-1] if numbers is None else [starts[number] for number in numbers]),
             numbers=numbers,
             splits=bytes(splits),
-            bands=band_hashes(normalised) if self._near else b"",
+            bands=band_hashes([normalised[number] for number in in_split_order(splits)]) if self._near else b"",
             own={number: row.id for number, row in enumerate(rows) if row.id is not None},
             groups=groups,
             salt_keys=_salt_keys(keys, groups, names) if chunk.first_line <= SALT_ROWS else {},
@@ -160,6 +163,11 @@ class ChunkScanner:
         for number, group in groups.items():
             splits[number] = self._assign.of_key(key_of_split(keys[number], group))
         return splits
+
+    def _answer_hashes(self, references: Sequence[Any]) -> Iterable[int]:
+        if not self._label_hashes:
+            return map(answer_hash, references)
+        return [self._label_hashes.get(label) or answer_hash(label) for label in references]
 
     def _names(self, references: Sequence[Any]) -> list[frozenset[str]]:
         """The classes of each row: its label, or each entity type that occurs in it."""
