@@ -31,10 +31,13 @@ def _marks() -> str:
 _OF_BLOCKS = re.compile(f"[{_BLOCKS}]")
 SINGLE = _HAN + "".join(sign for sign in map(chr, range(0xE00, 0x3200)) if sign.isalnum() and _OF_BLOCKS.match(sign))
 """Letters that count one by one, as the inside of a character class."""
-_MARKS = _marks()
+MARKS = _marks()
+"""Signs that belong to the letter or symbol before them, as the inside of a character class."""
 # The whole blocks instead of their letters: Python looks through a negated class range by range.
 _LETTER = f"[^\\W_{_HAN}{_BLOCKS}]"
-_WORD = re.compile(f"[{SINGLE}][{_MARKS}]*|{_LETTER}+(?:[{_MARKS}{_JOINERS}]+{_LETTER}*)*")
+WORD = f"[{SINGLE}][{MARKS}]*|{_LETTER}+(?:[{MARKS}{_JOINERS}]+{_LETTER}*)*"
+"""One word, as a regular expression."""
+_WORD = re.compile(WORD)
 
 
 def split_words(text: str) -> list[str]:

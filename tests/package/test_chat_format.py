@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,6 +86,14 @@ def test_entities_of_any_text_come_back_from_their_json(make_project):
 )
 def test_a_label_counts_exactly_or_in_another_letter_case(make_project, answer, label):
     assert chat.parse_completion(make_project().task, answer) == label
+
+
+def test_a_label_counts_in_every_normal_form(make_project):
+    labels = [{"name": name, "description": name} for name in ("Été", "が", "Maße")]
+    task = make_project(task={"output": {"labels": labels}}).task
+    for name in ("Été", "が", "Maße"):
+        assert chat.parse_completion(task, unicodedata.normalize("NFD", name)) == name
+    assert chat.parse_completion(task, "e\u0301te\u0301") == "Été"
 
 
 ONE = '{"entities":[{"type":"product","text":"lamp"}]}'

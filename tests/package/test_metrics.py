@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,6 +159,13 @@ def test_no_predictions_are_refused() -> None:
         ("ＡＢＣ", ["abc"]),
         ("カタカナとabc", ["カ", "タ", "カ", "ナ", "と", "abc"]),
         ("", []),
+        ("C++ und C#, R&D, 5 %", ["c", "++", "und", "c", "#", "r", "&", "d", "5", "%"]),
+        ("a != b -> (-5) 3-5", ["a", "!=", "b", "->", "-", "5", "3", "5"]),
+        ("👨‍👩‍👧 👍🏽🇹🇼🇹🇭 1️⃣ ❤️", ["👨‍👩‍👧", "👍🏽", "🇹🇼", "🇹🇭", "1⃣", "❤"]),
+        ("\U0001fae8", ["\U0001fae8"]),  # of Unicode 15
+        ("`x` **y** # Titel", ["x", "y", "titel"]),
+        ("!?", ["!", "?"]),
+        ("10² CO₂ ①② 1½", ["10", "2", "co2", "1", "2", "1", "1", "⁄", "2"]),
     ],
 )
 def test_tokens(text: str, wanted: list[str]) -> None:
@@ -165,9 +173,51 @@ def test_tokens(text: str, wanted: list[str]) -> None:
 
 
 def test_token_f1_edges() -> None:
-    assert token_f1("", "") == token_f1("the", "a") == 1.0
+    assert token_f1("", "") == 1.0 and token_f1("the", "a") == 0.0
     assert token_f1("", "x") == token_f1("x", "") == 0.0
     assert token_f1("x x", "x") == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("want", "wrong"),
+    [
+        ("में", "मैं"),
+        ("கொடு", "கேடு"),
+        ("ที่นี่", "ที่นั่น"),
+        ("مُدَرِّس", "مُدَرَّس"),
+        ("שָׁלוֹם", "שָׁלֵם"),
+        ("ハハ", "パパ"),
+        ("\u1112\u1161\u11ab", "\u1112\u1161\u11bc"),
+        ("退貨", "換貨"),
+        ("退货", "换货"),
+        ("ışık", "işik"),
+        ("Maße", "Masse"),
+        ("résumé", "resume"),
+        ("👍", "👎"),
+        ("😀", "😀😀"),
+        ("👍🏽", "👍🏿"),
+        ("!?", "?!?"),
+        ("C#", "C++"),
+        ("5", "-5"),
+        ("< 5", "<= 5"),
+        ("102", "10²"),
+        ("$5", "€5"),
+    ],
+)
+def test_a_perfect_answer_is_right_and_another_one_less_so(want: str, wrong: str) -> None:
+    """In every script, in emoji, symbols and punctuation, whatever the normal form of the answer."""
+    kind = task("generation")
+    for got in (want, unicodedata.normalize("NFD", want), f" {want}\n"):
+        metrics = score(kind, predictions([(want, got.strip())])).metrics
+        assert set(metrics.values()) == {1.0}
+    metrics = score(kind, predictions([(want, wrong)])).metrics
+    assert max(metrics[name] for name in ("rouge_l", "token_f1", "chrf", "exact_match")) < 1.0
+
+
+def test_an_entity_counts_in_every_normal_form() -> None:
+    want = entities(("item", "Café  noir"), ("item", "\u304c"))
+    got = entities(("item", "Cafe\u0301 noir "), ("item", "\u304b\u3099"))
+    assert score(ORDER, predictions([(want, got)])).metrics["entity_f1"] == 1.0
 
 
 def test_same_text_ignores_composition_and_white_space_only() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -83,7 +84,8 @@ def completion_text(task: TaskDefinition, reference: Reference) -> str:
 def parse_completion(task: TaskDefinition, text: str) -> Reference | None:
     """Inverse of `completion_text`; None where the answer has not the form that was asked for.
 
-    A label counts in any letter case if that is unambiguous; JSON may stand in one ``` fence; nothing else is forgiven.
+    A label counts in any letter case and normal form if that is unambiguous; JSON may stand in one ``` fence; nothing
+    else is forgiven.
     """
     text = text.strip()
     if task.task_type == "classification":
@@ -96,8 +98,13 @@ def parse_completion(task: TaskDefinition, text: str) -> Reference | None:
 def _parse_label(task: TaskDefinition, text: str) -> str | None:
     if text in task.label_names:
         return text
-    folded = [name for name in task.label_names if name.casefold() == text.casefold()]
+    wanted = _folded(text)
+    folded = [name for name in task.label_names if _folded(name) == wanted]
     return folded[0] if len(folded) == 1 else None
+
+
+def _folded(label: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", label).casefold())
 
 
 class _Entity(msgspec.Struct, forbid_unknown_fields=True):

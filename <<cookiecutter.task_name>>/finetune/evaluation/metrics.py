@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from finetune.config.task import TaskDefinition
 from finetune.config.task_defaults import METRICS
 from finetune.evaluation.report_parts import ClassRow, Confusion
-from finetune.evaluation.textual import same_text, token_f1, tokens
+from finetune.evaluation.textual import canonical, same_text, token_f1, tokens
 
 if TYPE_CHECKING:
     import numpy as np
@@ -162,8 +162,8 @@ def per_label(labels: Sequence[str], predictions: Sequence[Prediction]) -> tuple
 
 
 def bag(entities: Sequence[Entity] | None) -> Counter[tuple[str, str]]:
-    """A multiset of (type, text): an entity named twice counts twice."""
-    return Counter((entity["type"], entity["text"].strip()) for entity in entities or ())
+    """A multiset of (type, canonical text): an entity named twice counts twice."""
+    return Counter((entity["type"], canonical(entity["text"])) for entity in entities or ())
 
 
 def _extraction(predictions: Sequence[Prediction]) -> dict[str, RowStatistics]:
@@ -238,7 +238,7 @@ def _generation(predictions: Sequence[Prediction]) -> dict[str, RowStatistics]:
             return tokens(text)
 
     rouge, chrf = RougeScorer(["rougeL"], tokenizer=AnyLanguage()), CHRF()
-    texts = [(p.parsed or "", p.reference) for p in predictions]
+    texts = [(canonical(p.parsed or ""), canonical(p.reference)) for p in predictions]
     return {
         "rouge_l": _mean([rouge.score(want, got)["rougeL"].fmeasure for got, want in texts]),
         "chrf": _mean([min(chrf.sentence_score(got, [want]).score / 100, 1.0) for got, want in texts]),
