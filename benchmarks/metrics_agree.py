@@ -4,7 +4,7 @@
     PYTHONPATH=build/agree python benchmarks/metrics_agree.py
 
 Draws data sets of a few rows in six scripts, so that the right tokens and places are known without any tokeniser of
-ours; scores each with ours and with the library, and prints the largest difference. Ends with 1 where one is above 1e-9.
+ours; scores each with ours and with the library, and prints the largest difference. Ends with 1 if one is above 1e-9.
 """
 
 from __future__ import annotations
