@@ -15,7 +15,8 @@ NO_TOKENIZER = "no tokenizer of acme/base on this machine"
 def counts(rows: int, left_out: int = 0) -> dict[str, int]:
     """Rows of a class, split 70 : 15 : 15."""
     valid = test = rows * 15 // 100
-    return {"rows": rows, "train": rows - valid - test - left_out, "valid": valid, "test": test}
+    train = rows - valid - test - left_out
+    return {"rows": rows, "train": train, "valid": valid, "test": test, "left_train": left_out}
 
 
 def problem(code: str, path: str = "data/raw/a.jsonl", line: int | None = 1, message: str = "wrong") -> dict[str, Any]:

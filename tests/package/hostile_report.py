@@ -122,7 +122,7 @@ _off = st.builds(OffShare, name=hostile, split=_split, share=_part, target=_part
 _stratification = st.builds(Stratification, off=st.lists(_off, max_size=3))
 _rows = st.builds(RowCounts, read=n, accepted=n, expected=n, train=n, valid=n, test=n, left_out=n)
 _file = st.builds(RawFile, sha256=hostile, rows=n, bytes=n)
-_counts = st.builds(SplitCounts, rows=n, train=n, valid=n, test=n)
+_counts = st.builds(SplitCounts, rows=n, train=n, valid=n, test=n, left_train=n, left_valid=n)
 _imbalance = st.builds(Imbalance, ratio=st.floats(0, 1e9), limit=st.floats(0, 1e9))
 _groups = st.builds(Groups, rows=n, distinct=n)
 reports = st.builds(

@@ -151,7 +151,9 @@ def test_rows_with_a_near_duplicate_and_shares_that_are_off_are_counted():
 
 
 def test_rows_that_are_left_out_have_a_column_only_where_there_are_any():
-    assert "| class | rows | train | valid | test | left out |  |" in render_markdown(report())
+    assert "| class | rows | train | valid | test | left out of train | left out of valid |  |" in render_markdown(
+        report()
+    )
     none = report(rows={"left_out": 0}, classes={"billing": counts(400), "shipping": counts(160)})
     assert "| class | rows | train | valid | test |  |" in render_markdown(none)
     assert 'class="bar out"' not in render_html(none) and 'class="bar out"' in render_html(report())

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from conftest import raw_rows
 from finetune.data import stage
+from finetune.data.account import FEWEST
 from finetune.data.checks import Checks
 from finetune.data.scan.near_duplicates import THRESHOLD, pair_set, similarity
 from finetune.data.scan.survey import survey
@@ -69,27 +70,27 @@ def variants(text: str, count: int) -> list[str]:
     return [" ".join([*words[:5], f"word{number}", *words[6:]]) for number in range(count)]
 
 
-def test_a_row_like_one_in_a_later_split_is_left_out_and_both_places_are_named(make_project):
-    rows = raw_rows("classification") + [{"input": text, "label": "shipping"} for text in variants(ENGLISH, 40)]
+def test_rows_like_one_in_a_later_split_are_left_out_and_said_in_one_line(make_project):
+    rows = raw_rows("classification", 180) + [{"input": text, "label": "shipping"} for text in variants(ENGLISH, 40)]
     project = make(make_project, rows)
     checks, problems = judged(project)
-    assert {p.code for p in problems.all} == {"W134"}
-    summary = next(p for p in problems.all if p.line is None)
-    assert f"{len(checks.left_out)} rows nearly equal" in summary.message
-    assert all("rows.jsonl:" in p.message and "(0." in p.message for p in problems.all if p.line)
+    loss, first = problems.all
+    assert (loss.code, loss.line) == ("W190", None) and loss.message.startswith(f"{len(checks.left_out)} of ")
+    assert first.code == "W134" and first.line and f"and {len(checks.left_out) - 1} more" in first.message
+    assert "rows.jsonl:" in first.message and "(0." in first.message
     assert stage.validate(project) == OK
     assert stage.convert(project) == OK
     written = {split: getattr(project.paths, split).read_text(encoding="utf-8") for split in SPLITS}
     where = [split for split in SPLITS if "blue lamp" in written[split]]
     assert where == ["test"]
     report = json.loads(project.paths.data_report_json.read_text(encoding="utf-8"))
-    assert report["rows"]["left_out"] == len(checks.left_out) == report["duplicates"]["near"]["rows"] > 20
+    assert report["rows"]["left_out"] == len(checks.left_out) == report["duplicates"]["near"]["rows"] >= FEWEST
     assert {split: report["rows"][split] for split in SPLITS} == {
         split: text.count("\n") for split, text in written.items()
     }
     shipping = report["classes"]["shipping"]
-    assert shipping["rows"] == 60
-    assert sum(shipping[split] for split in SPLITS) == 20 + written["test"].count("blue lamp")
+    assert shipping["rows"] == 100 == sum(number for key, number in shipping.items() if key != "rows")
+    assert sum(shipping[split] for split in SPLITS) == 60 + written["test"].count("blue lamp")
 
 
 def test_by_policy_it_is_an_error_with_its_score(make_project):
@@ -110,8 +111,49 @@ def test_another_answer_is_said_and_what_needs_nothing_to_be_done_stands_last(ma
     problems.sort(["rows.jsonl"])
     codes = [p.code for p in problems.warnings]
     assert codes == sorted(codes, key=lambda code: code == "W134") and {"W131", "W134"} <= set(codes)
-    differing = [p for p in problems.all if "another label" in p.message]
-    assert differing and all(p.fix == "decide which answer is right" for p in differing)
+    assert [(p.line, p.fix[:19]) for p in problems.all if p.code == "W191"] == [(None, "decide which answer")]
+
+
+def test_a_few_such_rows_are_named_each(make_project):
+    rows = raw_rows("classification") + [{"input": text, "label": "shipping"} for text in variants(ENGLISH, 5)[2:]]
+    checks, problems = judged(make(make_project, rows))
+    assert {p.code for p in problems.all} == {"W134"} and len(problems.all) == len(checks.left_out) > 0
+    assert all(p.line and p.line > 60 and "rows.jsonl:" in p.message and "(0." in p.message for p in problems.all)
+
+
+def forms(count: int) -> list[dict[str, str]]:
+    """A form filled in by people of three labels; most of its words are always the same."""
+    form = "request form number {0} department sales reason for contact please see below the customer writes {1} thank "
+    form += "you for your patience we will answer within two working days"
+    labels = ("billing", "shipping", "account")
+    return [{"input": form.format(n, f"w{n * 7}"), "label": labels[n % 3]} for n in range(count)]
+
+
+def test_forms_are_refused_by_their_cause_alone_and_the_fix_works(make_project):
+    """Nothing is said of too few rows or of another salt: the cause is one."""
+    project = make(make_project, forms(200), min_rows_per_class=20)
+    assert stage.validate(project) == BAD_INPUT
+    problems = judged(project)[1]
+    assert [p.code for p in problems.errors] == ["E190"] and "salt" not in problems.render()
+    assert "near_duplicates: ignore" in problems.errors[0].fix
+    project = make(make_project, forms(200), min_rows_per_class=20, near_duplicates="ignore")
+    assert stage.validate(project) == OK and stage.convert(project) == OK
+
+
+def test_a_class_of_forms_is_refused_by_its_name(make_project):
+    texts = [{**row, "label": "account"} for row in forms(60)]
+    others = [row for row in raw_rows("classification", 300) if row["label"] != "account"]
+    problems = judged(make(make_project, [*others, *texts], min_rows_per_class=20))[1]
+    assert [p.code for p in problems.errors] == ["E190"] and 'of class "account"' in problems.errors[0].message
+
+
+def test_a_class_left_without_rows_in_a_split_says_why(make_project):
+    texts = [{**row, "label": "account"} for row in forms(33)[24:]]
+    others = [row for row in raw_rows("classification", 300) if row["label"] != "account"]
+    checks, problems = judged(make(make_project, [*others, *texts]))
+    assert checks.counts("account").rows == 9 and checks.counts("account").left_out
+    gone = [p for p in problems.errors if p.code == "E136"]
+    assert gone and all("left out as near-duplicates" in p.message and "salt" not in p.fix for p in gone)
 
 
 def test_by_policy_nothing_is_looked_for_and_the_report_says_so(make_project):
@@ -160,6 +202,19 @@ def split_of_texts(project, rows) -> dict[str, str | None]:
 @pytest.fixture
 def project(make_project):
     return make(make_project, raw_rows("classification"))
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(families(), st.lists(st.sampled_from(["billing", "shipping", "account"]), min_size=25, max_size=25))
+def test_every_account_adds_up(project, rows, labels):
+    rows = [{**row, "label": label} for row, label in zip(rows, labels, strict=False)]
+    split_of_texts(project, rows)
+    checks, _ = judged(project)
+    for name in (None, *checks.class_names):
+        counts = checks.counts(name)
+        assert counts.rows == counts.train + counts.valid + counts.test + counts.left_out
+        assert counts.rows == sum(name in (None, row["label"]) for row in rows)
+    assert checks.counts().left_out == len(checks.left_out)
 
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -6,23 +6,23 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-from finetune.data.splits import SPLITS
-
 Count = Annotated[int, Meta(ge=0, le=10**15)]
 DataPolicy = Literal["leave_out", "warn", "error", "ignore"]
 
 
 class SplitCounts(Struct, frozen=True):
-    """Rows of a class, and how many of them each split gets."""
+    """The rows of a class, or all: how many each split gets, and how many are left out of it."""
 
     rows: Count
     train: Count
     valid: Count
     test: Count
+    left_train: Count = 0
+    left_valid: Count = 0
 
     @property
     def left_out(self) -> int:
-        return max(0, self.rows - sum(getattr(self, split) for split in SPLITS))
+        return self.left_train + self.left_valid
 
 
 class RowCheck(Struct, frozen=True, omit_defaults=True):

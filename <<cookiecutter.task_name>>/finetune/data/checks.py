@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import product
 
+from finetune.data.account import FIX, Account, Loss, losses
+from finetune.data.check_results import SplitCounts
 from finetune.data.raw_files import RAW
 from finetune.data.scan.near_search import Near
 from finetune.data.scan.scanning import SALT_ROWS
@@ -12,6 +15,9 @@ from finetune.data.scan.survey import Survey
 from finetune.data.splits import SPLITS, Split, far_off, find_salt
 from finetune.data.text_rules import shown
 from finetune.data.tokens.committed_tokenizer import REFRESH, committed_fault
+
+_NAMED = 3
+"""Rows that are left out of which each is named; of more, the report has the list."""
 
 
 class Checks:
@@ -30,10 +36,11 @@ class Checks:
         self.accepted = sum(self.rows.values())
         self.exact_duplicates = sum(duplicate.same_answer for duplicate in survey.duplicates)
         self.conflicts = len(survey.duplicates) - self.exact_duplicates
+        self._named: list[tuple[int, str, str]] = []
+        self._losses: list[Loss] = []
         self.left_out: list[Near] = []
         """Rows that are in no split because a later one holds a near-duplicate."""
-        self.left_out_classes: Counter[str] = Counter()
-        """Rows per class among them."""
+        self.account = Account()
         self.near_conflicts = 0
         """Rows with a near-duplicate of another answer in a later split."""
 
@@ -58,12 +65,10 @@ class Checks:
             self._check_duplicate(duplicate.row, duplicate.first, duplicate.same_answer)
         for near in self._survey.near:
             self._check_near(near)
-        if len(self.left_out) > 1:
-            parts = Counter(self.split_of(near.row) for near in self.left_out)
-            what = f"{len(self.left_out)} rows nearly equal a row of a later split and are left out "
-            what += f"({', '.join(f'{split} {parts[split]}' for split in SPLITS if parts[split])})"
-            fix = "nothing to do; data.near_duplicates in task_definition.yaml says what becomes of such rows"
-            self._report_data("W134", what, fix)
+        self._losses = losses(self.counts(), {name: self.counts(name) for name in self.class_names})
+        for loss in self._losses:
+            self._report_data("E190" if loss.refused else "W190", loss.message, FIX)
+        self._report_left_out()
         if self.accepted:
             self._check_data()
 
@@ -110,9 +115,25 @@ class Checks:
         self.rows[here] -= 1
         names = [name for name in mine if name in self.class_names]
         self.classes[here].subtract(names)
-        self.left_out_classes.update(names)
+        self.account.leave_out(here, names)
         fix = "nothing to do; the test stays a fair one" if mine == other else "decide which answer is right"
-        self._report(near.row, "W134", f"{what}: left out of {here}", fix)
+        self._named.append((near.row, f"{what}: left out of {here}", fix))
+
+    def _report_left_out(self) -> None:
+        """A few rows by their places, many in one line at the first of them; the report has the list."""
+        left, conflicts = len(self.left_out), self.near_conflicts
+        if left <= _NAMED:
+            for row, message, fix in self._named:
+                self._report(row, "W134", message, fix)
+            return
+        row, message, _ = self._named[0]
+        parts = ", ".join(f"{split} {self.account.rows[split]}" for split in SPLITS if self.account.rows[split])
+        nothing = "" if self._losses else "nothing to do; "
+        fix = f"{nothing}data_report.json lists the pairs"
+        self._report(row, "W134", f"{message}, and {left - 1} more rows like it ({parts} in all)", fix)
+        if conflicts and self.class_names and not any(loss.refused for loss in self._losses):
+            what = f"{conflicts} rows nearly equal a row of a later split that has another {self._task.output.field}"
+            self._report_data("W191", what, "decide which answers are right; data_report.json lists the pairs")
 
     def _answer(self, row: int) -> list[str]:
         """The label, the types of the entities, or the text: what must be the same in near-duplicates."""
@@ -124,18 +145,23 @@ class Checks:
 
     def _check_data(self) -> None:
         """Enough rows, every class in every split, balance."""
+        if any(loss.refused and loss.name is None for loss in self._losses):
+            return  # whatever is missing is missing for that
         least, rows = self._task.data.min_rows_per_class, sum(self.rows.values())
         if not self.class_names and rows < least:
             self._report_data("E137", f"{rows} rows, data.min_rows_per_class is {least}", "add rows")
-        totals = self.totals()
+        refused = {loss.name for loss in self._losses if loss.refused}
+        totals = {name: count for name, count in self.totals().items() if name not in refused}
         for name, count in totals.items():
-            if count == 0:
+            left = self.counts(name).left_out
+            if count + left == 0:
                 self._report_data(
                     "E136", f"class {shown(name)} has no rows", "add rows, or remove the class from the task"
                 )
             elif count < least:
-                what = f"class {shown(name)} has {count} rows, data.min_rows_per_class is {least}"
-                self._report_data("E137", what, "add rows")
+                without = f" without the {left} that are left out as near-duplicates" if left else ""
+                what = f"class {shown(name)} has {count} rows{without}, data.min_rows_per_class is {least}"
+                self._report_data("E137", what, f"add rows, or {FIX}" if count + left >= least else "add rows")
         self._check_splits([name for name, count in totals.items() if count >= least])
         ratio = self.imbalance()
         if ratio is not None and ratio > self._task.data.max_imbalance:
@@ -145,8 +171,18 @@ class Checks:
             self._report_data(code, what, "add rows to the small classes, or set data.balance")
 
     def _check_splits(self, names: Sequence[str]) -> None:
-        missing = [f"class {shown(n)} has no row in {s}" for n in names for s in SPLITS if not self.classes[s][n]]
-        missing = missing or [f"no row in {split}" for split in SPLITS if not self.rows[split]]
+        missing, left_out = [], []
+        for name, split in product(names, SPLITS):
+            if not self.classes[split][name]:
+                message = f"class {shown(name)} has no row in {split}"
+                if left := self.account.classes[split, name]:
+                    left_out.append(f"{message}: its {left} are left out as near-duplicates")
+                else:
+                    missing.append(message)
+        for message in left_out:
+            self._report_data("E136", message, FIX)
+        if not missing and not left_out:
+            missing = [f"no row in {split}" for split in SPLITS if not self.rows[split]]
         # Groups stay whole, however large: their shares are no draw of single rows.
         uneven = [] if missing or self._survey.groups else list(self.uneven())
         if not missing and not uneven:
@@ -154,7 +190,7 @@ class Checks:
         fix = "add rows"
         if sum(self._survey.lines.values()) <= SALT_ROWS:  # else a search would take long, and help little
             salt = find_salt(self._survey.salt_keys, names, self._splits)
-            if salt is not None:
+            if salt not in (None, self._splits.salt):
                 fix += f', or before the first release set splits.salt: "{salt}" in configs/benchmark_config.yaml'
         for message in missing:
             self._report_data("E136", message, fix)
@@ -163,14 +199,24 @@ class Checks:
             self._report_data("W136", what, fix)
 
     def uneven(self) -> Iterator[tuple[str, Split, float, float]]:
-        """(class, split, share, target) where a class's share lies further from the target than chance explains."""
-        for name, count in self.totals().items():
-            rows: dict[str, int] = {split: self.classes[split][name] for split in SPLITS}
-            yield from ((name, *off) for off in (far_off(rows, self._splits) if count else ()))
+        """(class, split, share, target) where a class's share lies further from the target than chance explains.
+
+        As the rows were drawn: what is left out afterwards has an account of its own.
+        """
+        for name in self.class_names:
+            drawn = {split: rows + self.account.classes[split, name] for split, rows in self._of_class(name).items()}
+            yield from ((name, *off) for off in (far_off(drawn, self._splits) if sum(drawn.values()) else ()))
+
+    def counts(self, name: str | None = None) -> SplitCounts:
+        """The account of a class, or of all rows."""
+        return self.account.counts(self.rows if name is None else self._of_class(name), name)
+
+    def _of_class(self, name: str) -> dict[str, int]:
+        return {split: self.classes[split][name] for split in SPLITS}
 
     def totals(self) -> dict[str, int]:
         """Rows per class over all splits, in the order of the task definition."""
-        return {name: sum(self.classes[split][name] for split in SPLITS) for name in self.class_names}
+        return {name: sum(self._of_class(name).values()) for name in self.class_names}
 
     def imbalance(self) -> float | None:
         """Largest label divided by smallest; None for other task types, whose classes cannot be drawn separately."""

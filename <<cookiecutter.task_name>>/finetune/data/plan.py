@@ -53,11 +53,8 @@ def checks_digest(project: Project) -> str:
 
 
 def class_table(checks: Checks) -> dict[str, SplitCounts]:
-    """Rows of each class, in all and by split; those in no split are left out."""
-    return {
-        name: SplitCounts(count + checks.left_out_classes[name], *(checks.classes[split][name] for split in SPLITS))
-        for name, count in checks.totals().items()
-    }
+    """Rows of each class, in all, by split, and left out."""
+    return {name: checks.counts(name) for name in checks.class_names}
 
 
 def make_plan(inputs: dict[str, str], survey: Survey, checks: Checks) -> Plan:

@@ -78,14 +78,16 @@ def convert(project: Project, force: bool = False) -> int:
         say("data/chat_format is up to date")
         return OK
     groups: dict[str, str] | None = None
+    checked = plan is not None
     if plan is None or plan.groups:  # the last look at what was written needs to know the groups
         report, surveyed, checks = _check(project, raw)
         raw.problems.raise_if_errors()
         plan = make_plan(_plan_inputs(project, inputs), surveyed, checks)
         groups = surveyed.groups_by_id()
-        _show(report)
-        report_problems(raw.problems)
-    else:
+        if not checked:
+            _show(report)
+            report_problems(raw.problems)
+    if checked:
         say("every record was checked by step 01")
     paths = project.paths
     with _part_files({"train": paths.train, "valid": paths.valid, "test": paths.test}) as parts:
@@ -241,7 +243,10 @@ def _show_derived(project: Project) -> None:
 
 def _show(report: DataReport) -> None:
     rows = report.rows
-    counts = [(name, c.rows, c.train, c.valid, c.test) for name, c in report.classes.items()]
-    table("Rows", ("class", "all", *SPLITS), [*counts, ("all rows", rows.accepted, rows.train, rows.valid, rows.test)])
+    lines = [(name, c.rows, c.train, c.valid, c.test, c.left_out) for name, c in report.classes.items()]
+    lines.append(("all rows", rows.accepted, rows.train, rows.valid, rows.test, rows.left_out))
+    heads = ("class", "all", *SPLITS, "left out")
+    shown = len(heads) if rows.left_out else len(heads) - 1
+    table("Rows", heads[:shown], [line[:shown] for line in lines])
     if rows.accepted < rows.expected:
         say(f"  {rows.accepted} of {rows.expected} expected rows (data.expected_rows)")

@@ -41,7 +41,7 @@ from finetune.data.splits import SPLITS
 from finetune.paths import Paths
 from finetune.provenance import FileFacts, write_json, write_text
 
-_EXAMPLES = 20
+_EXAMPLES = 1000
 _BINS = 40
 
 

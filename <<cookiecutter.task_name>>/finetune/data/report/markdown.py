@@ -93,21 +93,27 @@ def _distribution(report: DataReport) -> list[str]:
 
 
 def _class_table(report: DataReport) -> str:
-    """Every class by size; a column for rows that are left out only where there are any."""
+    """Every class by size, and all rows; columns for rows that are left out only where there are any."""
     classes = sorted(report.classes.items(), key=lambda item: -item[1].rows)
     most = classes[0][1].rows or 1
-    left = any(counts.left_out for _, counts in classes)
+    left = ("train", "valid") if report.rows.left_out else ()
     rows = [
         (
             plain(name),
             c.rows,
             *(getattr(c, split) for split in SPLITS),
-            *([c.left_out] if left else []),
+            *(getattr(c, f"left_{split}") for split in left),
             "█" * -(-c.rows * _BAR // most),
         )
         for name, c in classes
     ]
-    return _table(("class", "rows", *SPLITS, *(["left out"] if left else []), ""), rows)
+    if report.task_type == "classification":  # elsewhere a row counts in every class that occurs in it
+        near = report.duplicates.searched
+        gone = [getattr(near.left_out, split) for split in left] if near else [0 for _ in left]
+        rows.append(("all rows", report.rows.accepted, *(getattr(report.rows, split) for split in SPLITS), *gone, ""))
+    listing = _table(("class", "rows", *SPLITS, *(f"left out of {split}" for split in left), ""), rows)
+    several = "A row counts in every class that occurs in it." if report.task_type == "extraction" else ""
+    return f"{several}\n\n{listing}" if several else listing
 
 
 def _lengths(report: DataReport) -> list[str]:
@@ -144,6 +150,8 @@ def _duplicates(report: DataReport) -> list[str]:
             for pair in near.examples[:_LISTED]
         ]
         parts.append(_table(("row", "in", "near-duplicate of", "in", "similarity"), pairs, left=4))
+        if near.rows > len(pairs):
+            parts.append(f"… and {near.rows - len(pairs):,} more; data_report.json lists {len(near.examples):,}.")
     return parts
 
 
