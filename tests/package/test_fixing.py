@@ -23,7 +23,8 @@ CLEAN = b'{"input": "a", "label": "billing"}\n'
 @pytest.mark.parametrize(
     ("original", "corrected", "said"),
     [
-        (b"\xef\xbb\xbf" + CLEAN, CLEAN, "byte order mark removed"),
+        (b"\xef\xbb\xbf" + CLEAN, CLEAN, "1 byte order mark removed (line 1)"),
+        (CLEAN + b"\xef\xbb\xbf" * 2 + CLEAN, CLEAN * 2, "1 byte order mark removed (line 2)"),
         (CLEAN.replace(b"\n", b"\r\n") * 2, CLEAN * 2, "2 line ends from CRLF to LF"),
         (CLEAN.replace(b"\n", b"\r\r\n"), CLEAN, "1 line end from CRLF to LF"),
         (b"\n" + CLEAN + b" \t\n\n" + CLEAN, CLEAN * 2, "3 blank lines removed (lines 1, 3, 4)"),
@@ -44,7 +45,9 @@ def test_only_what_is_mechanical_is_corrected_and_named(original: bytes, correct
     assert (found, str(changes)) == (corrected, said)
 
 
-@given(st.lists(st.sampled_from([CLEAN, b"\r\n", b"\n", b"\r", b"x", "e\u0301".encode(), b"\xff", b" "])))
+@given(
+    st.lists(st.sampled_from([CLEAN, b"\r\n", b"\n", b"\r", b"x", "e\u0301".encode(), b"\xff", b" ", b"\xef\xbb\xbf"]))
+)
 def test_correcting_twice_changes_nothing_more(pieces: list[bytes]) -> None:
     once, _ = correct(b"".join(pieces))
     assert correct(once)[0] == once
@@ -72,7 +75,12 @@ def test_the_copy_lies_beside_the_original_and_passes_after_it_is_taken_over(mak
     assert run(fix, project=project.paths.root) == 0
     said = capsys.readouterr().err
     assert f"mv {NAME}.fixed {NAME}" in said
-    for part in ("byte order mark removed", "6 line ends", "1 blank line removed (line 6)", "1 row to NFC (line 4)"):
+    for part in (
+        "1 byte order mark removed (line 1)",
+        "6 line ends",
+        "1 blank line removed (line 6)",
+        "1 row to NFC (line 4)",
+    ):
         assert part in said
     assert file.read_bytes() == original
     assert run(validate, project=project.paths.root, as_json=True) == 2  # the copy itself is not read

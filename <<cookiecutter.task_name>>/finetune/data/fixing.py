@@ -15,11 +15,11 @@ from finetune.config.project import Project
 from finetune.console import report_problems, say
 from finetune.data.json_faults import find_faults
 from finetune.data.raw_files import list_raw_files
+from finetune.data.records import BOM
 from finetune.errors import BAD_INPUT, OK, Problems
 
 SUFFIX = ".fixed"
 """data/raw/rows.jsonl gets data/raw/rows.jsonl.fixed, which no step reads."""
-_BOM = b"\xef\xbb\xbf"
 _SHOWN_LINES = 10
 
 
@@ -27,14 +27,14 @@ _SHOWN_LINES = 10
 class Changes:
     """What the copy of one file differs in; line numbers are those of the original."""
 
-    bom: bool = False
+    boms: list[int] = field(default_factory=list)
     line_ends: int = 0
     blank: list[int] = field(default_factory=list)
     normalised: list[int] = field(default_factory=list)
 
     def __str__(self) -> str:
         parts = [
-            "byte order mark removed" if self.bom else "",
+            f"{_count(len(self.boms), 'byte order mark')} removed ({_lines(self.boms)})" if self.boms else "",
             f"{_count(self.line_ends, 'line end')} from CRLF to LF" if self.line_ends else "",
             f"{_count(len(self.blank), 'blank line')} removed ({_lines(self.blank)})" if self.blank else "",
             f"{_count(len(self.normalised), 'row')} to NFC ({_lines(self.normalised)})" if self.normalised else "",
@@ -72,16 +72,19 @@ def _fix_file(file: Path, shown: str, problems: Problems) -> None:
 
 
 def correct(original: bytes) -> tuple[bytes, Changes]:
-    """`original` without byte order mark, CRLF line ends and blank lines, its texts in Unicode normal form NFC.
+    """`original` without byte order marks, CRLF line ends and blank lines, its texts in Unicode normal form NFC.
 
     A line that is no UTF-8 or no strict JSON object keeps its bytes: what it should say is for a person to decide.
     """
     changes, kept = Changes(), []
-    body = original.removeprefix(_BOM)
-    changes.bom = len(body) != len(original)
-    lines = body.split(b"\n")
-    for number, line in enumerate(lines, 1):
+    lines = original.split(b"\n")
+    for number, whole in enumerate(lines, 1):
         last = number == len(lines)
+        line = whole
+        while line.startswith(BOM):
+            line = line[len(BOM) :]
+        if line != whole:
+            changes.boms.append(number)
         plain = line if last else line.rstrip(b"\r")
         changes.line_ends += plain != line
         if not plain.strip():

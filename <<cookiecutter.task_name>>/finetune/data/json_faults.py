@@ -51,7 +51,7 @@ def _malformed(line: bytes, at: int, complaint: str) -> Fault:
         at -= 1  # here alone the parser counts the sign that it refuses
     column = len(line[:at].decode("utf-8", "replace")) + 1
     if "trailing characters" in complaint:
-        rest = line[at:].lstrip(b", \t")
+        rest = line[at:].lstrip(b", \t\xef\xbb\xbf")
         what = "two JSON values on one line" if rest[:1] in (b"{", b"[") else "extra data after the JSON object"
         return "E108", f"{what}, at column {column}", ONE_PER_LINE
     end = at
@@ -118,7 +118,7 @@ def _strings(value: Any) -> int:
 
 def _repeated_key(line: bytes) -> Fault | None:
     """Walk braces and strings once; `line` is known to be valid JSON."""
-    seen: list[set[bytes]] = []
+    seen: list[set[str]] = []
     for token in re.finditer(rb'"(?:[^"\\]|\\.)*"(?:\s*:)?|[{}]', line):
         text = token[0]
         if text == b"{":
@@ -126,9 +126,8 @@ def _repeated_key(line: bytes) -> Fault | None:
         elif text == b"}":
             seen.pop()
         elif text.endswith(b":"):
-            key = text.rstrip(b": \t")
+            key = msgspec.json.decode(text.rstrip(b": \t\r"), type=str)  # "l\u0061bel" is the key "label" too
             if key in seen[-1]:
-                name = shown(msgspec.json.decode(key))
-                return "E111", f"the key {name} is written twice", "keep one of them"
+                return "E111", f"the key {shown(key)} is written twice", "keep one of them"
             seen[-1].add(key)
     return None

@@ -19,7 +19,7 @@ from finetune.errors import Problems
 MAX_LINE_BYTES = 1024 * 1024
 MAX_ID_CHARS = 200
 BOM = b"\xef\xbb\xbf"
-_BLANK_LINES = 1000
+_LISTED_LINES = 1000
 _LINE_BITS = 48
 
 
@@ -58,15 +58,19 @@ class Layout(msgspec.Struct):
     """What the lines of a file tell beside their content: byte order mark, blank lines, line ends."""
 
     values: int = 0
-    bom: bool = False
+    boms: list[int] = []
+    """Lines that begin with a byte order mark: the first one, or where two files were joined."""
     blank: list[int] = []
     crlf: int = 0
     first_crlf: int = 0
 
     def strip(self, line: bytes, number: int) -> bytes | None:
         """`line` without byte order mark and line end, counted; None for a blank one."""
-        if number == 1 and line.startswith(BOM):
-            self.bom, line = True, line[len(BOM) :]
+        if line.startswith(BOM):
+            if len(self.boms) < _LISTED_LINES:
+                self.boms.append(number)
+            while line.startswith(BOM):
+                line = line[len(BOM) :]
         if line.endswith(b"\r\n"):
             self.crlf += 1
             self.first_crlf = self.first_crlf or number
@@ -74,22 +78,24 @@ class Layout(msgspec.Struct):
         if line.strip():
             self.values += 1
             return line
-        if len(self.blank) < _BLANK_LINES:
+        if len(self.blank) < _LISTED_LINES:
             self.blank.append(number)
         return None
 
     def extend(self, next_lines: Layout) -> None:
         """Add the lines that follow in the same file."""
         self.values += next_lines.values
-        self.bom = self.bom or next_lines.bom
-        self.blank += next_lines.blank[: _BLANK_LINES - len(self.blank)]
+        self.boms += next_lines.boms[: _LISTED_LINES - len(self.boms)]
+        self.blank += next_lines.blank[: _LISTED_LINES - len(self.blank)]
         self.crlf += next_lines.crlf
         self.first_crlf = self.first_crlf or next_lines.first_crlf
 
     def report(self, name: str, problems: Problems) -> None:
         """Say what is wrong with the lines of the file `name`, once all of them are counted."""
-        if self.bom:
-            problems.add(name, "E104", "starts with a byte order mark", "save as UTF-8 without BOM", line=1)
+        for number in self.boms:
+            what = "starts with a byte order mark" if number == 1 else "a byte order mark inside the file"
+            fix = "save as UTF-8 without BOM" if number == 1 else "remove it; it comes from joining two files"
+            problems.add(name, "E104", what, f"{fix}; scripts/01_validate_data.py --fix does it", line=number)
         if not self.values:
             problems.add(name, "E102", "no records, only blank lines", "add records or remove the file", line=1)
             return
