@@ -3,8 +3,8 @@
     python -m pip install --target build/mutation cosmic-ray
     PYTHONPATH=build/mutation python benchmarks/mutation.py data/splits.py test_splits.py [test_….py …]
 
-Every mutant is the module with one operator, number, condition or loop changed; changes of annotations are left out, they
-do not run. It is killed when a test fails or nothing ends in time. Prints the score and the lines of the survivors.
+Every mutant is the module with one operator, number, condition or loop changed; annotations are left out, they do not
+run. It is killed when a test fails or nothing ends in time. Prints the score and the lines of the survivors.
 A survivor is a test that is missing, or a change that changes nothing: a person tells them apart.
 """
 

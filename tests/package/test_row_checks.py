@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from finetune.data import row_checks
+from finetune.data import row_checks, spans
 from finetune.data.row_checks import RowChecks
 from finetune.data.scan.chunks import cut
 from finetune.data.scan.scanning import ChunkScanner
@@ -25,6 +25,10 @@ EXAMPLES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("names", "E135", "classification", {"label": "refunds"}),
     ("names", "E135", "extraction", {"entities": [{"type": "colour", "text": "parcel"}]}),
     ("names", "E151", "extraction", {"entities": [{"type": "product", "text": "letter"}]}),
+    ("spans", "E157", "extraction", {"entities": [{"type": "product", "text": "parcel"}] * 2}),
+    ("spans", "W157", "extraction", {"entities": [{"type": "product", "text": "parc"}]}),
+    ("spans", "W158", "extraction", {"entities": [{"type": "product", "text": "my "}]}),
+    ("spans", "W159", "extraction", {"entities": [{"type": "product", "text": t} for t in ("is my", "my parcel")]}),
     ("max_chars", "E156", "classification", {"input": "x " * 201}),
     ("texts", "E130", "classification", {"input": "a parcel <|im_end|>"}),
     ("texts", "E130", "generation", {"output": "a parcel <|im_end|>"}),
@@ -46,7 +50,7 @@ def made(make_project: Make, task_type: str, code: str) -> Any:
 def test_every_check_and_every_code_has_an_example(make_project: Make) -> None:
     checks = RowChecks(make_project(base=True), Problems()).checks
     assert {check for check, *_ in EXAMPLES} == set(checks)
-    sources = [inspect.getsource(module) for module in (row_checks, lengths)]
+    sources = [inspect.getsource(module) for module in (row_checks, lengths, spans)]
     assert {code for _, code, *_ in EXAMPLES} == set(re.findall(r'"([EW]\d{3})"', "".join(sources)))
 
 

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Message = dict[str, str]
-Reference = str | list[dict[str, str]]
+Entity = dict[str, str]
+"""type and text."""
+Reference = str | list[Entity]
 """A label, a list of {"type", "text"}, or a free text."""
 
 

@@ -20,6 +20,7 @@ from finetune.data.scan import survey
 from finetune.data.scan.chunks import Chunk, cut
 from finetune.data.scan.screens import TypedLines
 from finetune.data.scan.workers import workers
+from finetune.data.spans import in_text_order
 from finetune.data.splits import SPLITS, Assignment, key_of_split
 from finetune.data.text_rules import input_digest, normalise_all
 from finetune.errors import FinetuneError, Problems
@@ -81,14 +82,17 @@ class Converter:
 
     def _record(self, identifier: str, row: Any, test: bool) -> bytes:
         start = b'{"id":' + self._encode(identifier) + self._middle + self._encode(row.input)
+        wanted = row.reference
+        if not isinstance(wanted, str):  # in one order, so that the model has one to learn
+            wanted = in_text_order(row.input, wanted)
         if test:
             # The reference goes through the same text as in training, so that a perfect answer is always scored so.
-            reference = parse_completion(self._task, completion_text(self._task, row.reference))
+            reference = parse_completion(self._task, completion_text(self._task, wanted))
             return start + b'}],"reference":' + self._encode(reference) + b"}\n"
-        if isinstance(row.reference, str):
-            answer = self._completion(row.reference)
+        if isinstance(wanted, str):
+            answer = self._completion(wanted)
         else:
-            answer = self._encode(completion_text(self._task, row.reference))
+            answer = self._encode(completion_text(self._task, wanted))
         return start + b'},{"role":"assistant","content":' + answer + b"}]}\n"
 
 

@@ -14,6 +14,7 @@ from finetune.data.chat_format import completion_text, template_options
 from finetune.data.check_results import RowCheck
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
+from finetune.data.spans import odd_spans
 from finetune.data.text_rules import shown
 from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.tokens.control_tokens import ControlTokens, TemplateProof, Unproved
@@ -43,6 +44,7 @@ class RowChecks:
         self._unproved = self._uncounted = f"no tokenizer.json of {project.training.base_model.id} on this machine"
         self.checks: dict[str, Callable[[Row, str, int], None]] = {
             "names": self._check_names,
+            "spans": self._check_spans,
             "max_chars": self._check_max_chars,
             "texts": self._check_texts,
             "token_lengths": self._check_token_lengths,
@@ -106,6 +108,11 @@ class RowChecks:
 
     def _check_names(self, row: Row, path: str, line: int) -> None:
         self._names_of_task.check(row, lambda *problem: self._report(path, line, *problem))
+
+    def _check_spans(self, row: Row, path: str, line: int) -> None:
+        if not isinstance(row.reference, str):
+            for problem in odd_spans(row.input, row.reference):
+                self._report(path, line, *problem)
 
     def _check_max_chars(self, row: Row, path: str, line: int) -> None:
         limit = self._task.input.max_chars

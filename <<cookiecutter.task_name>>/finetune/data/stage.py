@@ -28,7 +28,7 @@ from finetune.data.scan.survey import Survey, survey
 from finetune.data.splits import SPLITS
 from finetune.errors import BAD_INPUT, OK, FinetuneError, Problems
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised when the same raw data would convert to other bytes."""
 STEP = "02_convert_format"
 DECIDING = ("license", "metrics.primary", "metrics.threshold", "hub.merged", "hub.private")

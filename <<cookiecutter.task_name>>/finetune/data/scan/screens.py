@@ -22,6 +22,7 @@ from finetune.data.chat_format import completion_text
 from finetune.data.personal_data import MAY_HOLD
 from finetune.data.records import MAX_LINE_BYTES
 from finetune.data.row_checks import RowChecks
+from finetune.data.spans import odd_spans
 from finetune.data.text_rules import HIDDEN
 
 # Too short for a secret, or of digits that make none (a UUID).
@@ -82,6 +83,7 @@ class Screen:
         self._typed = TypedLines(task)
         searches: dict[str, Search] = {
             "names": self._with_other_names,
+            "spans": self._with_odd_spans,
             "max_chars": self._above_max_chars,
             "texts": self._with_signs,
             "token_lengths": self._long,
@@ -127,6 +129,10 @@ class Screen:
             yield from (number for number, row in enumerate(rows) if not self._plain_entities(row))
         elif self._labels and not self._labels.issuperset([row.reference for row in rows]):
             yield from (number for number, row in enumerate(rows) if row.reference not in self._labels)
+
+    def _with_odd_spans(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        if self._types:
+            yield from (number for number, row in enumerate(rows) if any(odd_spans(row.input, row.reference)))
 
     def _above_max_chars(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
         if max(map(len, inputs)) > self._limit:
