@@ -15,7 +15,7 @@ from finetune.data.row_checks import RowChecks
 from finetune.data.scan.chunks import cut
 from finetune.data.scan.scanning import ChunkScanner
 from finetune.data.scan.screens import Screen
-from finetune.data.tokens import lengths
+from finetune.data.tokens import answers, lengths
 from finetune.errors import Problems
 from finetune.evidence.data import LEVELS
 
@@ -34,6 +34,13 @@ EXAMPLES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("texts", "E130", "generation", {"output": "a parcel <|im_end|>"}),
     ("texts", "W142", "classification", {"input": "write to ann@acme.co"}),
     ("texts", "E142", "generation", {"output": "call 0912 345 678"}),
+    ("answer_lengths", "E158", "generation", {"output": "a b " * 30}),
+    (
+        "answer_lengths",
+        "E158",
+        "extraction",
+        {"input": "a b c " * 12, "entities": [{"type": "product", "text": "a b c"}] * 6},
+    ),
     ("token_lengths", "E138", "generation", {"output": LONG}),
     ("token_lengths", "E139", "classification", {"input": LONG}),
 ]
@@ -44,13 +51,15 @@ PLAIN = {"classification": {"label": "billing"}, "extraction": {"entities": []},
 def made(make_project: Make, task_type: str, code: str) -> Any:
     policy = {"data": {"personal_data": "error"}} if code == "E142" else {}
     limit = {"E138": 120, "E139": 150}.get(code, 512)
+    if code == "E158":
+        policy = {"output": {"max_new_tokens": 40}}
     return make_project(task_type, base=True, task=policy, training={"max_length": limit})
 
 
 def test_every_check_and_every_code_has_an_example(make_project: Make) -> None:
     checks = RowChecks(make_project(base=True), Problems()).checks
     assert {check for check, *_ in EXAMPLES} == set(checks)
-    sources = [inspect.getsource(module) for module in (row_checks, lengths, spans)]
+    sources = [inspect.getsource(module) for module in (row_checks, lengths, spans, answers)]
     assert {code for _, code, *_ in EXAMPLES} == set(re.findall(r'"([EW]\d{3})"', "".join(sources)))
 
 

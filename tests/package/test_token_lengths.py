@@ -267,12 +267,13 @@ def test_without_the_tokenizer_the_lengths_are_called_not_checked(make_project, 
 
 def test_training_refuses_the_same_rows_with_the_same_words(make_project, capsys, tmp_path) -> None:
     """Converted where there was no tokenizer to check with, as on a machine without the model."""
-    pairs = [("why", "yes " * 480), ("how", "yes " * 600), ("word " * 600, "no")]
+    pairs = [("why", "yes " * 480), ("how", "yes " * 495), ("word " * 600, "no")]
     extra = [{"input": text, "output": answer, "group": "in-train"} for text, answer in pairs]
     rows = [*raw_rows("generation"), *extra]
-    blind = make_project("generation", rows=rows, task=LONG, root=tmp_path / "blind")
+    room = {"task": {**LONG, "output": {"max_new_tokens": 500}}, "benchmark": {"generation": {"context": 2048}}}
+    blind = make_project("generation", rows=rows, root=tmp_path / "blind", **room)
     assert convert(blind) == 0
-    seeing = make_project("generation", rows=rows, task=LONG, base=True)
+    seeing = make_project("generation", rows=rows, base=True, **room)
     code, problems, _ = judge(seeing.paths.root, capsys)
     assert code == 2 and {"E138", "E139"} == {problem["code"] for problem in problems}
     with pytest.raises(BadInput) as failure:
@@ -290,3 +291,52 @@ def test_the_growth_of_normal_form_c_is_known() -> None:
         return len(unicodedata.normalize("NFC", chr(code)).encode()) / len(chr(code).encode())
 
     assert max(grown(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000) == NFC_GROWTH
+
+
+LABELS = [{"name": name, "description": name} for name in ("yes", "reverted card payment", "no")]
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_a_label_that_cannot_be_generated_is_said_once(make_project, capsys, tmp_path, base: bool) -> None:
+    rows = [{"input": f"question {n}", "label": LABELS[n % 3]["name"]} for n in range(60)]
+    output = {"labels": LABELS, "max_new_tokens": 1}
+    project = make_project(rows=rows, base=base, task={"output": output})
+    code, problems, _ = judge(project.paths.root, capsys)
+    assert code == 2 and places(problems) == [("E158", "task_definition.yaml", None)]
+    assert '"reverted card payment"' in problems[0]["message"] and "tokens with its end" in problems[0]["message"]
+    needed = int(problems[0]["fix"].split(" to ")[1].split(" ")[0])
+    output = {**output, "max_new_tokens": needed}
+    project = make_project(rows=rows, base=base, task={"output": output}, root=tmp_path / "mended")
+    assert judge(project.paths.root, capsys)[0] == 0
+
+
+@pytest.mark.parametrize("base", [True, False])
+def test_answers_beyond_the_cap_are_named_with_the_number_that_helps(
+    make_project, capsys, tmp_path, base: bool
+) -> None:
+    texts = ["yes " * 30, "sure thing " * 40, "fine"]
+    rows = [*raw_rows("generation"), *({"input": f"why {n}", "output": text} for n, text in enumerate(texts))]
+    project = make_project("generation", rows=rows, base=base, task={"output": {"max_new_tokens": 24}})
+    code, problems, _ = judge(project.paths.root, capsys)
+    assert code == 2 and [(p["code"], p["line"]) for p in problems] == [("E158", None), ("E158", 61), ("E158", 62)]
+    needed = int(problems[0]["fix"].split(" to ")[1].split(" ")[0])
+    assert needed == max(int(p["fix"].split(" to ")[1].split(" ")[0]) for p in problems[1:])
+    output = {"max_new_tokens": needed}
+    project = make_project("generation", rows=rows, base=base, task={"output": output}, root=tmp_path / "mended")
+    assert judge(project.paths.root, capsys)[0] == 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_that_is_never_counted_fits(models: dict[str, Path], real: dict[str, Real], kind: str) -> None:
+    """The promise in bytes, for every kind of tokenizer."""
+    found = lengths(models[kind])
+
+    @given(TEXT, st.integers(1, 90))
+    @settings(max_examples=150, deadline=None)
+    def fits(text: str, cap: int) -> None:
+        needed = len(real[kind].ids("x", text)[1])
+        assert found.answer(text) == needed
+        assert needed <= cap or not found.surely_fits(text, cap)
+
+    fits()
+    assert found.surely_fits("好" * 20, 90) == (kind != "unigram")

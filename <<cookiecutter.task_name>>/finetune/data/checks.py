@@ -14,6 +14,7 @@ from finetune.data.scan.scanning import SALT_ROWS
 from finetune.data.scan.survey import Survey
 from finetune.data.splits import SPLITS, Split, far_off, find_salt
 from finetune.data.text_rules import shown
+from finetune.data.tokens.answers import raise_to
 from finetune.data.tokens.committed_tokenizer import REFRESH, committed_fault
 
 _NAMED = 3
@@ -84,6 +85,18 @@ class Checks:
                 f"{counts.longest}; chat template and system prompt alone have {lengths.template}",
                 f"set max_length to {counts.longest} or more in configs/training_config.yaml, or shorten the rows",
             )
+
+        if counts.cut > 1:
+            limit = self._task.output.max_new_tokens
+            what = f"{counts.cut} answers need more tokens than output.max_new_tokens ({limit}), the longest "
+            self._report_data("E158", f"{what}{counts.answer}", raise_to(counts.answer))
+        if labels := self._survey.long_labels:
+            longest = max(labels, key=labels.__getitem__)
+            others = f" and {len(labels) - 1} more" if len(labels) > 1 else ""
+            what = f"label {shown(longest)} ({labels[longest]} tokens with its end){others} cannot be generated whole, "
+            what += f"output.max_new_tokens is {self._task.output.max_new_tokens}"
+            fix = raise_to(labels[longest])
+            self._problems.add("task_definition.yaml", "E158", what, fix, key="output.max_new_tokens")
 
     def _check_duplicate(self, row: int, first: int, same_answer: bool) -> None:
         place = ":".join(map(str, self._survey.place(first)))

@@ -16,6 +16,7 @@ from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
 from finetune.data.spans import odd_spans
 from finetune.data.text_rules import shown
+from finetune.data.tokens.answers import AnswerLengths
 from finetune.data.tokens.base_tokenizer import BaseTokenizer, find_base_tokenizer
 from finetune.data.tokens.control_tokens import ControlTokens, TemplateProof, Unproved
 from finetune.data.tokens.lengths import FIX, TokenLengths
@@ -48,6 +49,7 @@ class RowChecks:
             "max_chars": self._check_max_chars,
             "texts": self._check_texts,
             "token_lengths": self._check_token_lengths,
+            "answer_lengths": self._check_answer_length,
         }
         """Each is called with a row, its file and its line."""
         base = find_base_tokenizer(project)
@@ -55,6 +57,10 @@ class RowChecks:
             damage = f"the tokenizer files in {project.paths.relative(base.folder)} are damaged"
             self._use(base, project, damage)
             self._measure(base, project, damage)
+        self._too_long = False
+        self.answers = AnswerLengths(project.task, self.lengths)
+        self.long_labels = self.answers.long_labels()
+        """Labels that cannot be generated whole, with their tokens: said once, not of every row."""
 
     def _use(self, base: BaseTokenizer, project: Project, damage: str) -> None:
         try:
@@ -81,10 +87,12 @@ class RowChecks:
         self.texts_with_personal_data = 0
         if self.lengths:
             self.lengths.tokenised = self.lengths.over = self.lengths.longest = 0
+        self.answers.cut = self.answers.longest = 0
 
     def count_into(self, counts: Any) -> None:
-        """Put what was counted since `start` into the fields personal, tokenised, over and longest."""
+        """Put what was counted since `start` into the fields personal, tokenised, over, longest, cut and answer."""
         counts.personal = self.texts_with_personal_data
+        counts.cut, counts.answer = self.answers.cut, self.answers.longest
         if self.lengths:
             counts.tokenised, counts.over = self.lengths.tokenised, self.lengths.over
             counts.longest = self.lengths.longest
@@ -136,8 +144,15 @@ class RowChecks:
 
     def _check_token_lengths(self, row: Row, path: str, line: int) -> None:
         too_long = self.lengths and self.lengths.check(row.input, completion_text(self._task, row.reference))
+        self._too_long = bool(too_long)
         if too_long:
             self._report(path, line, *too_long, FIX)
+
+    def _check_answer_length(self, row: Row, path: str, line: int) -> None:
+        if self._too_long or self._task.task_type == "classification":
+            return  # refused for its length already; labels are judged once
+        if problem := self.answers.check(completion_text(self._task, row.reference)):
+            self._report(path, line, *problem)
 
     def flush(self) -> None:
         """Count the control tokens of the rows that wait for it."""

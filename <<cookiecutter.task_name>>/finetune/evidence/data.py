@@ -34,6 +34,7 @@ FIELDS = {
     "E142",
     "E150",
     "E156",
+    "E158",
 }
 LABELS = {"E135", "E151", "E157"}
 LEVELS = (("3.2", FILES), ("3.5", JSON), ("3.6", FIELDS), ("3.7", LABELS))

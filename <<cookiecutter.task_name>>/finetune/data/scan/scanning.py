@@ -45,6 +45,9 @@ class Counts(msgspec.Struct):
     """Rows whose tokens had to be counted; `over` of them have too many, `longest` is the most."""
     over: int = 0
     longest: int = 0
+    cut: int = 0
+    """Answers that cannot be generated whole; the longest of them has `answer` tokens."""
+    answer: int = 0
 
     def add(self, others: Counts) -> None:
         self.rows.update(others.rows)
@@ -55,6 +58,7 @@ class Counts(msgspec.Struct):
         self.personal += others.personal
         self.tokenised, self.over = self.tokenised + others.tokenised, self.over + others.over
         self.longest = max(self.longest, others.longest)
+        self.cut, self.answer = self.cut + others.cut, max(self.answer, others.answer)
 
 
 class ChunkFacts(msgspec.Struct):
@@ -82,6 +86,7 @@ class ChunkFacts(msgspec.Struct):
     """Split keys of the first rows with the classes of their rows."""
     row_checks: dict[str, RowCheck]
     system_prompt_is_clean: bool
+    long_labels: dict[str, int]
 
 
 class ChunkScanner:
@@ -156,6 +161,7 @@ class ChunkScanner:
             salt_keys=_salt_keys(keys, groups, names) if chunk.first_line <= SALT_ROWS else {},
             row_checks=self._checks.facts(),
             system_prompt_is_clean=self._checks.system_prompt_is_clean,
+            long_labels=self._checks.long_labels,
         )
 
     def _splits(self, keys: Sequence[bytes], groups: dict[int, str]) -> bytearray:

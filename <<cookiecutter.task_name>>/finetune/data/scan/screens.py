@@ -73,6 +73,7 @@ class Screen:
         self._labels = set(task.label_names)
         self._types = set(task.entity_type_names)
         self._every_row = checks.every_row_counts or (checks.lengths is not None and checks.lengths.budget_bytes < 0)
+        self._may_be_cut = checks.answers.may_be_cut
         self._budget = checks.lengths.budget_bytes if checks.lengths else None
         signs = checks.tokens.signs if checks.tokens else frozenset()
         odd = set(_ODD_ASCII) - set(_ALLOWED_SPACES) | {sign for sign in signs if sign.isascii()}
@@ -87,6 +88,7 @@ class Screen:
             "max_chars": self._above_max_chars,
             "texts": self._with_signs,
             "token_lengths": self._long,
+            "answer_lengths": self._with_long_answers,
         }
         # Texts and ids are searched for the line reader too. A check without a search ends here, with its name.
         self._searches = [self._with_other_ids, *(searches[name] for name in checks.checks)]
@@ -149,6 +151,12 @@ class Screen:
         if 4 * max(map(len, inputs)) + max(answers) > self._budget:
             for number, (text, answer) in enumerate(zip(inputs, answers, strict=True)):
                 if len(text.encode()) + answer > self._budget:
+                    yield number
+
+    def _with_long_answers(self, rows: list[Any], inputs: list[str]) -> Iterator[int]:
+        if not self._labels:
+            for number, row in enumerate(rows):
+                if self._may_be_cut(completion_text(self._task, row.reference)):
                     yield number
 
     def _plain_entities(self, row: Any) -> bool:

@@ -63,6 +63,8 @@ class Survey:
         """Split keys with the classes of their rows; of more than SALT_ROWS lines only the first ones."""
         self.row_checks: dict[str, RowCheck] = {}
         self.system_prompt_is_clean = True
+        self.long_labels: dict[str, int] = {}
+        """Labels that cannot be generated whole, with their tokens."""
         self._own: dict[int, str] = {}
         self._blocks: list[_Block] = []
         self._starts: list[int] = []
@@ -87,6 +89,7 @@ class Survey:
         self._own |= {start + number: own for number, own in facts.own.items()}
         self.groups |= {start + number: group for number, group in facts.groups.items()}
         self.row_checks, self.system_prompt_is_clean = facts.row_checks, facts.system_prompt_is_clean
+        self.long_labels = facts.long_labels
         for key, names in facts.salt_keys.items() if len(self.salt_keys) <= SALT_ROWS else ():
             self.salt_keys.setdefault(key, set()).update(names)
         new = set(facts.shorts)

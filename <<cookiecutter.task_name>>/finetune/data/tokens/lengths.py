@@ -57,6 +57,7 @@ class TokenLengths:
         """Tokens of a row with empty input and empty answer."""
         self._around = ("", "", "")
         self.budget_bytes = self._normal_budget = -1
+        self._answer_tax: int | None = None
         self._bound(base, head, middle)
 
     def _template(self) -> tuple[str, str, str]:
@@ -83,6 +84,8 @@ class TokenLengths:
         start, end, stop = bound.last_cut(head), bound.first_cut(middle), bound.first_cut(self._suffix)
         tokens = count(head[:start]) + count(middle[end:]) + count(self._suffix[stop:])
         self._around = head[start:], middle[:end], self._suffix[:stop]
+        self._answer_tax = count(self._suffix[stop:]) + len(self._suffix[:stop].encode()) + bound.extra
+        self._growth = NFC_GROWTH if bound.nfc else 1
         room = self.limit - tokens - 2 * bound.extra  # two texts between control tokens: question and answer
         bytes_around = sum(len(text.encode()) for text in self._around)
         self._normal_budget = room - bytes_around
@@ -120,7 +123,18 @@ class TokenLengths:
         prompt, fixed = self._prompt(text), 0
         if self._fixed and prompt.startswith(self._fixed):
             prompt, fixed = prompt[len(self._fixed) :], self._fixed_tokens
-        return fixed + self._tokenizer.count(prompt), self._tokenizer.count(completion + self._suffix)
+        return fixed + self._tokenizer.count(prompt), self.answer(completion)
+
+    def answer(self, completion: str) -> int:
+        """Tokens of an answer with its end."""
+        return self._tokenizer.count(completion + self._suffix)
+
+    def surely_fits(self, completion: str, cap: int) -> bool:
+        """Whether the answer with its end has at most `cap` tokens by its UTF-8 bytes alone, whatever it says."""
+        if self._answer_tax is None:
+            return False
+        size, room = len(completion.encode("utf-8", "surrogatepass")), cap - self._answer_tax
+        return size * self._growth <= room or (size <= room and unicodedata.is_normalized("NFC", completion))
 
     def _is_normal(self, text: str, completion: str) -> bool:
         """Whether normal form C leaves what is encoded together as it is."""
