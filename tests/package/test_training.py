@@ -205,14 +205,16 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path: Path) -> N
     assert [path.name for path in checkpoints.all_steps(tmp_path)] == ["checkpoint-2"]
 
 
-def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
+@pytest.mark.parametrize(("keep", "left"), [(1, [5, 4]), (2, [5, 4, 2])])
+def test_rotation_keeps_the_newest_and_what_was_best_to_each(tmp_path: Path, keep: int, left: list[int]) -> None:
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 4)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "weights").write_text("w", encoding="utf-8")
+        (folder / "trainer_state.json").write_text(f'{{"best_global_step": {best}}}', encoding="utf-8")
         checkpoints.seal(folder, {})
-    checkpoints.rotate(tmp_path, keep=1, best=str(tmp_path / "checkpoint-2"))
-    assert [path.name for path in checkpoints.all_steps(tmp_path)] == ["checkpoint-4", "checkpoint-2"]
+    (tmp_path / "checkpoint-6").mkdir()  # still being written
+    checkpoints.rotate(tmp_path, keep)
+    assert [checkpoints.step_of(path) for path in checkpoints.all_steps(tmp_path)] == [6, *left]
 
 
 def test_qlora_trains_on_the_cpu(make_project: Callable[..., Project]) -> None:

@@ -13,7 +13,7 @@ from finetune.config.project import Project
 from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
-from finetune.inventory import NOT_TRAINED
+from finetune.inventory import recipe
 from finetune.training.model_files import read_json, safetensors_fault
 
 if TYPE_CHECKING:
@@ -62,11 +62,10 @@ def read_adapter_manifest(folder: Path) -> AdapterManifest | None:
 
 def run_inputs(project: Project, base: BaseModel, data: DataFacts | None) -> dict[str, str]:
     """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
-    config = project.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
     return {
         "train": data.train_sha256 if data else "",
         "valid": data.valid_sha256 if data else "",
-        "config": provenance.digest(config),
+        "config": provenance.digest(recipe(project.training.model_dump(mode="json"))),
         "base": base.fingerprint,
         "code": __version__,
     }

@@ -67,7 +67,9 @@ class Milestones(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         if state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = control.should_log = True
+            control.should_evaluate = control.should_save = True
+        # A resumed run knows nothing of the losses since the last logged step.
+        control.should_log |= control.should_save
         return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -77,7 +79,7 @@ class Milestones(TrainerCallback):
         # Preemption comes after this one: what asks to stop here is the last step or early stopping.
         finished = control.should_training_stop
         checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.run, finished)
-        checkpoints.rotate(folder, self.keep, state.best_model_checkpoint)
+        checkpoints.rotate(folder, self.keep)
 
 
 class LogFile(TrainerCallback):
@@ -92,8 +94,12 @@ class LogFile(TrainerCallback):
 
 
 def write_log(path: Path, state: TrainerState) -> None:
-    """One JSON object a logged step: step, epoch, loss, grad_norm, learning_rate or eval_loss."""
-    provenance.write_text(path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))
+    """One JSON object a logged step: step, epoch, loss, grad_norm, learning_rate or eval_loss.
+
+    The Trainer's last entry is left out: its times and mean are those of one process, not of a run that was resumed.
+    """
+    points = [entry for entry in state.log_history if "train_runtime" not in entry]
+    provenance.write_text(path, "".join(json.dumps(entry) + "\n" for entry in points))
 
 
 class Progress(TrainerCallback):
@@ -167,7 +173,7 @@ class Preemption(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         if self._agreed(args):
-            control.should_save = True
+            control.should_save = control.should_log = True
         return control
 
     def on_save(
