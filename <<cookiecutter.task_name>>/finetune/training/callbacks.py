@@ -99,7 +99,8 @@ def write_log(path: Path, state: TrainerState) -> None:
     The Trainer's last entry is left out: its times and mean are those of one process, not of a run that was resumed.
     """
     points = [entry for entry in state.log_history if "train_runtime" not in entry]
-    provenance.write_text(path, "".join(json.dumps(entry) + "\n" for entry in points))
+    # Sorted, as the Trainer keeps them in a checkpoint.
+    provenance.write_text(path, "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in points))
 
 
 class Progress(TrainerCallback):

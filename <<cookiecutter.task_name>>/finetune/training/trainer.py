@@ -20,7 +20,7 @@ from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
 from finetune.interrupts import STARTS_OVER, advice, listening, rerun
 from finetune.training import checkpoints
-from finetune.training.adapter import RecordedBase, is_trained, run_inputs
+from finetune.training.adapter import CONFIG, RecordedBase, is_trained, run_inputs, write_plain_config
 from finetune.training.base_model import (
     BaseModel,
     load_tokenizer,
@@ -239,6 +239,7 @@ class Run:
             # "auto" would ask the Hub whether the vocabulary grew; embeddings are never adapted here.
             trainer.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
             (folder / "README.md").unlink(missing_ok=True)
+            write_plain_config(folder / CONFIG)
             write_log(folder / LOG, state)
             result = self._result(state, recovered, seconds)
             facts = {**self._facts(trainer), "result": asdict(result)}
