@@ -2,9 +2,9 @@
 
     python benchmarks/kills.py [--runs 20] [--seed 1]
 
-A tiny random Llama is trained with early stopping and dropout, once unbroken. Every other run gets one to three signals
-(SIGINT, SIGTERM or SIGKILL) at moments drawn over the time that the unbroken one took, each in a process of its own, and
-is then left to end. Its adapter files must have the unbroken run's bytes, and what an interrupted run says about the
+A tiny random Llama is trained with early stopping and dropout, once unbroken. Every other run gets one to three
+signals (SIGINT, SIGTERM or SIGKILL) at moments drawn over the time that the unbroken one took, each in a process of
+its own, and is then left to end. Its adapter files must have the unbroken run's bytes, and what an interrupted run says about the
 next one must come true. Exits 1 on any difference. On one thread: another number may round sums differently.
 """
 
@@ -135,7 +135,8 @@ def main() -> int:
         steps = provenance.read_manifest(whole / "models" / "adapter" / provenance.MANIFEST).facts["result"]["steps"]
         total = re.search(r"/(\d+) ", unbroken.said)
         out = sys.stdout.write
-        out(f"seed {arguments.seed}; unbroken: {steps} steps of at most {total and total[1]}, {unbroken.seconds:.1f} s\n")
+        of = f"{steps} steps of at most {total and total[1]}"
+        out(f"seed {arguments.seed}; unbroken: {of}, {unbroken.seconds:.1f} s\n")
         out("| run | kills: exit status | work, s | word kept | same bytes |\n|---|---|---|---|---|\n")
         for number in range(arguments.runs):
             root = Path(name) / "broken"

@@ -15,6 +15,7 @@ from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import progress, resolved, say
 from finetune.errors import OK, ModelFault
+from finetune.export.merged_config import write_config
 from finetune.export.safety import CODE_KEYS, refuse_code, require_space
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, 
     _refuse_not_finite(model)
     say("  writing …")
     model.save_pretrained(folder, max_shard_size=SHARD)
-    _tidy_config(folder / "config.json")
+    write_config(folder / "config.json", base.path)
     stops = eos_ids(model, tokenizer)
     _copy_tokenizer(base.path, folder)
     _write_generation_config(project, folder, tokenizer, stops)
@@ -139,14 +140,6 @@ def _refuse_not_finite(model: torch.nn.Module) -> None:
             "train again with a lower learning rate: scripts/03_train.py --force",
             "E771",
         )
-
-
-def _tidy_config(path: Path) -> None:
-    """Drop what names code of a model repository or a folder of this machine."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    dropped = (*CODE_KEYS, "quantization_config")
-    kept = {key: value for key, value in config.items() if key not in dropped and not key.startswith("_")}
-    provenance.write_json(path, kept)
 
 
 def _copy_tokenizer(base: Path, folder: Path) -> None:
