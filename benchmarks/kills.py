@@ -4,8 +4,9 @@
 
 A tiny random Llama is trained with early stopping and dropout, once unbroken. Every other run gets one to three
 signals (SIGINT, SIGTERM or SIGKILL) at moments drawn over the time that the unbroken one took, each in a process of
-its own, and is then left to end. Its adapter files must have the unbroken run's bytes, and what an interrupted run says about the
-next one must come true. Exits 1 on any difference. On one thread: another number may round sums differently.
+its own, and is then left to end. Its adapter files must have the unbroken run's bytes, and what an interrupted run
+says about the next one must come true. Exits 1 on any difference. On one thread: another number may round
+sums differently.
 """
 
 from __future__ import annotations

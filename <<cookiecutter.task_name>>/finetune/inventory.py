@@ -44,7 +44,7 @@ POLICY: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Keys whose values say what is good enough, and which model is loaded; the empty one is the whole file."""
 NOT_TRAINED = ("checks", "checkpoints.keep", "logging_steps")
-"""Keys of training_config.yaml that leave the adapter as it is; checkpoints.per_epoch does not: the best one is kept."""
+"""Keys of training_config.yaml that leave the adapter as it is; per_epoch does not: the best checkpoint is kept."""
 FORK_FIXED = ("base_model", "device", "checks", "checkpoints", "logging_steps")
 """Sections of training_config.yaml that a fork may not change: what is loaded, where, and what fills the disk."""
 MEASURED = frozenset({"version", "splits", "generation", "bootstrap", "baselines"})

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import progress, resolved, say
+from finetune.data.tokens.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.template_clock import clock, pinned
 from finetune.errors import OK, ModelFault
 from finetune.export.merged_config import write_config
 from finetune.export.safety import CODE_KEYS, refuse_code, require_space
@@ -38,6 +40,8 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 SHARD = "5GB"
+CLOCK = "clock"
+"""The fact that holds what a template is told by each format in which it asks for the date."""
 
 
 def merge(project: Project, force: bool = False) -> int:
@@ -103,6 +107,7 @@ def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, 
     write_config(folder / "config.json", base.path)
     stops = eos_ids(model, tokenizer)
     _copy_tokenizer(base.path, folder)
+    _pin_templates(folder)
     _write_generation_config(project, folder, tokenizer, stops)
     return {
         "base": {"id": base.id, "revision": base.revision, "fingerprint": base.fingerprint},
@@ -111,6 +116,7 @@ def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, 
         "parameters": sum(p.numel() for p in model.parameters()),
         "bytes": _bytes(folder, "*.safetensors"),
         "eos_token_ids": sorted(stops),
+        CLOCK: clock(BaseTokenizer(base.path).published_template),
     }
 
 
@@ -155,6 +161,26 @@ def _copy_tokenizer(base: Path, folder: Path) -> None:
         values = json.loads(config.read_text(encoding="utf-8"))
         if any(key in values for key in CODE_KEYS):  # the one exception: code of the model repository is never shipped
             provenance.write_json(config, {key: value for key, value in values.items() if key not in CODE_KEYS})
+
+
+def _pin_templates(folder: Path) -> None:
+    """The second exception: a template that asks for the date carries the day that training told it."""
+    file = folder / "chat_template.jinja"
+    if file.is_file() and clock(template := file.read_bytes().decode("utf-8")):
+        provenance.write_text(file, pinned(template))
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        if not (folder / name).is_file():
+            continue
+        values = json.loads((folder / name).read_text(encoding="utf-8"))
+        template = values.get("chat_template")
+        if isinstance(template, str):
+            standing: Any = pinned(template)
+        elif isinstance(template, list):  # several by name
+            standing = [{**one, "template": pinned(one["template"])} for one in template]
+        else:
+            continue
+        if standing != template:
+            provenance.write_json(folder / name, values | {"chat_template": standing})
 
 
 def _write_generation_config(project: Project, folder: Path, tokenizer: Any, stops: frozenset[int]) -> None:
