@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from finetune import provenance
 from finetune.console import say
@@ -122,14 +123,25 @@ class Progress(TrainerCallback):
         say(f"  train {bar} {state.global_step}/{state.max_steps}  {', '.join(shown)}  {minutes}:{seconds:02} left")
 
 
-class FittingThreads(TrainerCallback):
-    """On a CPU: as many threads as other processes leave idle CPUs, looked at anew while the run goes on."""
+class FittingThreads(TrainerCallback, ExportableState):
+    """On a CPU: as many threads as other processes leave idle CPUs, looked at anew while the run goes on.
+
+    Their number is part of a checkpoint: with another one the resumed run might round otherwise than the unbroken one.
+    """
+
+    def __init__(self, count: int = 0) -> None:
+        self._count = count
+        self._threads: Adapting | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {"count": self._threads.count if self._threads else self._count}, "attributes": {}}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._threads = Adapting()
+        self._threads = Adapting(count=self._count)
         self._threads.look(soon=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        assert self._threads
         self._threads.look()
 
 
