@@ -92,7 +92,7 @@ def test_training_lowers_the_loss_and_records_what_made_it(project: Project) -> 
     config = json.loads((project.paths.adapter / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "models/base/tiny"
     assert not {"lm_head", "embed_tokens"} & set(config["target_modules"])
-    # peft 0.6, which the card promises, refuses a file with any other key; see docs/log.md of the template.
+    # peft 0.6, which the card promises, refuses a file with any other key; decision 0031 of the template.
     assert config.keys() <= PEFT_0_6 and None not in config.values()
 
 
