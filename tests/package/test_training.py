@@ -94,6 +94,9 @@ def test_training_lowers_the_loss_and_records_what_made_it(project: Project) -> 
     assert not {"lm_head", "embed_tokens"} & set(config["target_modules"])
     # peft 0.6, which the card promises, refuses a file with any other key; decision 0031 of the template.
     assert config.keys() <= PEFT_0_6 and None not in config.values()
+    # peft's own order is that of a set, another in every process.
+    assert config["target_modules"] == sorted(config["target_modules"])
+    assert not project.paths.checkpoints.exists()
 
 
 def test_the_adapter_config_keeps_what_another_method_sets(tmp_path: Path) -> None:
@@ -104,9 +107,6 @@ def test_the_adapter_config_keeps_what_another_method_sets(tmp_path: Path) -> No
     config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
     assert (config["use_dora"], config["rank_pattern"], config["lora_alpha"]) == (True, {"q_proj": 2}, 8)
     assert "use_qalora" not in config and "peft_version" not in config
-    # peft's own order is that of a set, another in every process.
-    assert config["target_modules"] == sorted(config["target_modules"])
-    assert not project.paths.checkpoints.exists()
 
 
 def test_a_second_run_does_nothing_and_force_gives_the_same_bytes(project: Project) -> None:

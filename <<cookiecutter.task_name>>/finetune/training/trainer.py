@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -243,10 +244,7 @@ class Run:
             write_log(folder / LOG, state)
             result = self._result(state, recovered, seconds)
             facts = {**self._facts(trainer), "result": asdict(result)}
-            manifest, outputs = (
-                folder / provenance.MANIFEST,
-                sorted(path for path in folder.iterdir() if path.is_file()),
-            )
+            manifest, outputs = folder / provenance.MANIFEST, sorted(filter(Path.is_file, folder.iterdir()))
             provenance.write_manifest(manifest, step=STEP, inputs=self.inputs, outputs=outputs, facts=facts)
         # From here on nothing is left that could be stopped, and whoever is told so would be told wrong.
         with listening(lambda _: None):
