@@ -25,6 +25,14 @@ from fakes.hub_store import Identity, StoredFile
 from support.publishing import REPOS, Publisher, assert_complete, assert_old_or_complete, build, expect
 
 FIRST, SECOND, THIRD = REPOS
+RELEASE = "release_manifest.json"
+
+
+def by_hand(server: HubServer, repo: str, files: dict[str, bytes]) -> None:
+    """Somebody puts `files` beside what is in the repository."""
+    there = dict(server.hub.repos[repo].commits[server.hub.repos[repo].branches["main"]].files)
+    there |= {path: server.hub.small_file(path, content) for path, content in files.items()}
+    server.hub.repos[repo].add_commit("main", there, "by hand")
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +69,7 @@ def wanted(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     root = Path(shutil.copytree(finished, tmp_path_factory.mktemp("planned") / "repository"))
     with start_hub(tmp_path_factory.mktemp("unused")) as server:
         expect(Publisher(server, root)(root, "--dry-run"), 0, "nothing was uploaded")
-        assert server.hub.requests == []
+        assert {request[0] for request in server.hub.requests} <= {"GET"}
     plan = json.loads((root / "benchmarks/results/publish/plan.json").read_text(encoding="utf-8"))
     return {entry["repo"]: {file["path"] for file in entry["files"]} for entry in plan["repositories"]}
 
@@ -98,13 +106,68 @@ def test_next_version_replaces_what_the_last_one_left(
     publish: Publisher, server: HubServer, project: Path, retrained: Path, tmp_path: Path
 ) -> None:
     expect(publish(project), 0)
-    stale = dict(server.hub.files(SECOND)) | {"old-Q2_K.gguf": StoredFile.small(b"unmeasured")}
-    server.hub.repos[SECOND].add_commit("main", stale, "by hand")
+    before = server.hub.files(THIRD)
+    released = json.loads(server.hub.read(SECOND, RELEASE))
+    released["files"]["old-Q2_K.gguf"] = {"bytes": 10, "sha256": "0" * 64}  # of a quantisation that was given up
+    by_hand(server, SECOND, {"old-Q2_K.gguf": b"unmeasured", RELEASE: json.dumps(released).encode()})
     newer = Path(shutil.copytree(retrained, tmp_path / "newer"))
-    expect(publish(newer, version="1.1.0"), 0)
+    dry = publish(newer, "--dry-run", version="1.1.0")
+    expect(dry, 0, "deleted: old-Q2_K.gguf", "nothing was uploaded")
+    assert server.hub.calls("POST", "/commit/") == 3
+    done = publish(newer, version="1.1.0")
+    expect(done, 0, "acme/small-gguf: replaced: README.md, release_manifest.json, ")
+    told = [line.strip() for line in dry[1].splitlines() if ": replaced: " in line]
+    assert len(told) == 3 and set(told) <= {line.strip() for line in done[1].splitlines()}
     assert "old-Q2_K.gguf" not in server.hub.files(SECOND)
+    assert server.hub.files(THIRD)["model.safetensors"] != before["model.safetensors"]
     repo = server.hub.repos[THIRD]
     assert repo.tags["v1.0.0"] != repo.tags["v1.1.0"] == repo.branches["main"]
+
+
+OTHERS = {"LICENSE": b"theirs", "assets/curve.png": b"png", "imatrix.dat": b"\0" * 9, "small-task-IQ2_XS.gguf": b"gg"}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before the first release", "after it"])
+def test_what_no_release_wrote_stays(
+    publish: Publisher, server: HubServer, project: Path, retrained: Path, tmp_path: Path, first: bool
+) -> None:
+    if first:
+        server.hub.create(SECOND, private=False)
+    else:
+        expect(publish(project), 0)
+    by_hand(server, SECOND, OTHERS)
+    newer = Path(shutil.copytree(retrained, tmp_path / "newer"))
+    kept = "kept, written by no release: LICENSE, assets/curve.png, imatrix.dat, small-task-IQ2_XS.gguf"
+    expect(publish(newer, "--dry-run", version="1.1.0"), 0, kept)
+    plan = json.loads((newer / "benchmarks/results/publish/plan.json").read_text(encoding="utf-8"))
+    changes = {entry["repo"]: entry["changes"] for entry in plan["repositories"]}[SECOND]
+    assert set(changes["kept"]) == OTHERS.keys() and changes["deleted"] == changes["foreign"] == []
+    assert set(changes["added"] if first else changes["replaced"]) >= {"README.md", RELEASE}
+    expect(publish(newer, version="1.1.0"), 0, kept)
+    assert {path: server.hub.read(SECOND, path, "v1.1.0") for path in OTHERS} == OTHERS
+    expect(publish(newer, "--force", version="1.1.0"), 0, "tagged already")
+
+
+@pytest.mark.parametrize("content", [b"# mine", b""])
+def test_a_file_of_others_in_the_way_is_refused_before_any_upload(
+    publish: Publisher, server: HubServer, project: Path, content: bytes
+) -> None:
+    server.hub.create(THIRD, private=False)
+    by_hand(server, THIRD, {"README.md": content})
+    expect(publish(project, "--dry-run"), 0, "acme/small: added: ", "in the way, written by no release: README.md")
+    expect(publish(project), 2, "E821 acme/small has README.md, which no release wrote")
+    assert server.hub.calls("POST", "/commit/") == 0
+    assert server.hub.read(THIRD, "README.md") == content
+
+
+@pytest.mark.parametrize("content", [b"[]", b"{", b'{"version": "1", "files": {"a": 1}}', b"\xff"])
+def test_a_damaged_release_manifest_makes_nothing_ours(
+    publish: Publisher, server: HubServer, project: Path, content: bytes
+) -> None:
+    server.hub.create(FIRST, private=False)
+    by_hand(server, FIRST, {RELEASE: content, "notes.txt": b"theirs"})
+    expect(publish(project), 2, "E821 acme/small-lora has release_manifest.json, which no release wrote")
+    assert server.hub.files(FIRST).keys() >= {"notes.txt"}
 
 
 def test_same_tag_with_other_content_is_refused_before_any_upload(
@@ -236,7 +299,7 @@ def test_moved_main_is_read_again(publish: Publisher, server: HubServer, project
     server.hub.fail("POST", f"{FIRST}/commit/", times=2, action=lambda: move_main(server, FIRST))
     expect(publish(project), 0)
     assert server.hub.titles(FIRST) == ["someone else", "someone else", "small-task v1.0.0"]
-    assert "x" not in server.hub.files(FIRST)
+    assert "x" in server.hub.files(FIRST)  # no release wrote it
 
 
 def test_main_that_keeps_moving_is_given_up(publish: Publisher, server: HubServer, project: Path) -> None:

@@ -43,9 +43,9 @@ POLICY: dict[str, tuple[str, ...]] = {
     TRAINING: ("base_model", "checks"),
 }  # fmt: skip
 """Keys whose values say what is good enough, and which model is loaded; the empty one is the whole file."""
-NOT_TRAINED = frozenset({"checks", "logging_steps", "checkpoints"})
-"""Sections of training_config.yaml that leave the adapter as it is."""
-FORK_FIXED = ("base_model", "device", *sorted(NOT_TRAINED))
+NOT_TRAINED = ("checks", "checkpoints.keep", "logging_steps")
+"""Keys of training_config.yaml that leave the adapter as it is; per_epoch does not: the best checkpoint is kept."""
+FORK_FIXED = ("base_model", "device", "checks", "checkpoints", "logging_steps")
 """Sections of training_config.yaml that a fork may not change: what is loaded, where, and what fills the disk."""
 MEASURED = frozenset({"version", "splits", "generation", "bootstrap", "baselines"})
 """Sections of benchmark_config.yaml that a report's numbers depend on."""
@@ -87,6 +87,18 @@ def is_step_code(path: str) -> bool:
 def is_policy(path: str, key: str) -> bool:
     """Whether the dotted `key` of a configuration is policy; an entry of a list is written `key[name]`."""
     return any(not part or key == part or key.startswith((f"{part}.", f"{part}[")) for part in POLICY.get(path, ()))
+
+
+def recipe(training: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of training_config.yaml that an adapter depends on."""
+    kept = dict(training)
+    for key in NOT_TRAINED:
+        section, _, inner = key.partition(".")
+        if not inner:
+            kept.pop(section, None)
+        elif isinstance(kept.get(section), Mapping):
+            kept[section] = {name: value for name, value in kept[section].items() if name != inner}
+    return kept
 
 
 def policy_sections(path: str) -> Mapping[str, Any] | None:

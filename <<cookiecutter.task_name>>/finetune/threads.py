@@ -79,10 +79,17 @@ def fitting(load: Load) -> Threads:
 
 
 class Adapting:
-    """Keeps torch's number of threads fitting while a step runs: call `look()` as often as you like."""
+    """Keeps torch's number of threads fitting while a step runs: call `look()` as often as you like.
 
-    def __init__(self, load: Load | None = None) -> None:
-        self._load, self._looked, self._count, self._seen = load or Load(), 0.0, 0, 0
+    `count` is the number with which an interrupted run goes on, as long as the load agrees; 0 for a fresh one.
+    """
+
+    def __init__(self, load: Load | None = None, count: int = 0) -> None:
+        self._load, self._looked, self._seen = load or Load(), 0.0, 0
+        most = limit()
+        self.count = count if most.reason != _VARIABLE and 0 < count <= most.count else 0
+        if self.count:
+            self._set(Threads(self.count, "as before the interruption"))
 
     def look(self, soon: bool = False) -> None:
         """Look at the load, at most every CHECK_SECONDS (`soon`: now), and say it when the number changes.
@@ -90,17 +97,20 @@ class Adapting:
         After the first time two looks have to agree: sums of another number of threads may round otherwise, so that a
         moment's load must not change a run.
         """
-        import torch
-
         if not soon and time.monotonic() - self._looked < CHECK_SECONDS:
             return
         threads = fitting(self._load)
         self._looked = time.monotonic()
         seen, self._seen = self._seen, threads.count
-        if threads.count != self._count and (self._count == 0 or seen == threads.count):
-            self._count = threads.count
-            torch.set_num_threads(threads.count)
-            resolved("threads", threads.count, threads.reason)
+        if threads.count != self.count and (self.count == 0 or seen == threads.count):
+            self._set(threads)
+
+    def _set(self, threads: Threads) -> None:
+        import torch
+
+        self.count = threads.count
+        torch.set_num_threads(threads.count)
+        resolved("threads", threads.count, threads.reason)
 
 
 def _allowed() -> set[int]:

@@ -162,7 +162,7 @@ COUNTS = {
     },
     TRAINING: {
         "version", "base_model", "method", "lora", "quantization", "optimiser", "batch", "max_length", "precision",
-        "device", "seed", "early_stopping_patience", "gradient_checkpointing",
+        "device", "seed", "early_stopping_patience", "gradient_checkpointing", "checkpoints.per_epoch",
     },
     BENCHMARK: {"version", "splits", "bootstrap", "baselines", "generation"},
 }  # fmt: skip
@@ -171,7 +171,7 @@ DOES_NOT = {
         "version", "task_name", "description", "status", "released_version", "license", "metrics.threshold",
         "resources", "hub",
     },
-    TRAINING: {"logging_steps", "checkpoints", "checks"},
+    TRAINING: {"logging_steps", "checkpoints.keep", "checks"},
     BENCHMARK: {"thresholds", "quantisations", "tolerances"},
 }  # fmt: skip
 NEW: dict[str, list[tuple[str, Any]]] = {

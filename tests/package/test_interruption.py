@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -213,6 +214,37 @@ def test_killed_between_the_last_step_and_the_adapter_only_the_saving_is_left(
     assert weights(broken) == weights(whole)
     assert result(broken)["steps"] == result(whole)["steps"]
     assert result(broken)["samples_per_s"] == 0.0
+
+
+def test_killed_at_any_point_the_next_run_has_the_same_bytes(make_ready: Callable[..., Project]) -> None:
+    recipe = {"early_stopping_patience": 2, "batch": {"per_device": 4, "effective": 8}, "checkpoints": {"keep": 1}}
+    fresh = make_ready("fresh", **recipe).paths.root
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(Path(__file__).with_name("killing.py")), str(fresh)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    outcomes = json.loads(done.stdout)
+    unbroken = outcomes.pop("")
+    step = unbroken["steps"] // 3  # the best, then two that are no better
+    assert {point: found["resumed_from"] for point, found in outcomes.items()} == {
+        "before the first checkpoint": None,
+        "between evaluation and checkpoint": step,
+        "in the checkpoint": step,
+        "before its seal": step,
+        "in the deletion of an older one": 3 * step,
+        "after early stopping": 3 * step,
+        "saving the adapter": 3 * step,
+        "before the checkpoints go": 3 * step,
+        "while the checkpoints go": None,
+    }
+    for point, found in outcomes.items():
+        assert found["adapter"].keys() == unbroken["adapter"].keys(), point
+        same = {name for name, sha256 in found["adapter"].items() if sha256 == unbroken["adapter"][name]}
+        assert same == unbroken["adapter"].keys(), point
+        assert (found["steps"], found["left"]) == (unbroken["steps"], ["adapter", "base"]), point
+        only_saved = "only saving is left" in found["said"]
+        assert only_saved == (found["resumed_from"] == 3 * step), point
+    assert "is up to date" in outcomes["while the checkpoints go"]["said"]
 
 
 def test_without_the_best_checkpoint_an_older_one_is_taken(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from finetune.inventory import (
     is_policy,
     kind_of,
     policy_sections,
+    recipe,
 )
 from repository import ROOT
 
@@ -79,8 +80,14 @@ def test_every_key_of_the_table_is_one_of_the_schema(path: str) -> None:
             assert isinstance(annotation, type) and issubclass(annotation, BaseModel)
             model = annotation
         assert last in model.model_fields, key
-    assert {*NOT_TRAINED, *FORK_FIXED} <= TrainingConfig.model_fields.keys()
+    assert {*(key.split(".")[0] for key in NOT_TRAINED), *FORK_FIXED} <= TrainingConfig.model_fields.keys()
     assert BenchmarkConfig.model_fields.keys() >= MEASURED
+
+
+def test_the_recipe_is_what_the_adapter_depends_on() -> None:
+    values = {"seed": 1, "checks": {}, "logging_steps": 5, "checkpoints": {"per_epoch": 2, "keep": 3}}
+    assert recipe(values) == {"seed": 1, "checkpoints": {"per_epoch": 2}}
+    assert recipe({"checkpoints": None}) == {"checkpoints": None}  # of a damaged manifest
 
 
 def test_one_list_of_keys_serves_both_reports() -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from finetune import provenance
 from finetune.config.project import Project
 from finetune.errors import OK, FinetuneError, ModelFault, StorageFault
 from finetune.export.merge import TOKENIZER_FILES, merge
+from finetune.export.merged_config import write_config
 from finetune.export.safety import refuse_code
 
 
@@ -46,6 +48,63 @@ def test_merged_logits_equal_base_plus_adapter(trained: Project) -> None:
 def test_merged_model_is_stored_in_16_bits(trained: Project) -> None:
     merge(trained)
     assert json.loads((trained.paths.merged / "config.json").read_text())["dtype"] == "bfloat16"
+
+
+@pytest.mark.parametrize("rope", [
+    {"rope_theta": 500000.0, "rope_scaling": None},
+    {"rope_theta": 1000000, "rope_scaling": {"rope_type": "linear", "factor": 2.0}},
+])  # fmt: skip
+def test_the_config_is_the_published_one_and_older_readers_find_their_fields(
+    trained: Project, rope: dict[str, Any]
+) -> None:
+    from transformers import AutoConfig
+
+    path = base_folder(trained) / "config.json"
+    published = {key: value for key, value in json.loads(path.read_text()).items() if key != "rope_parameters"} | rope
+    del published["dtype"]
+    published |= {
+        "torch_dtype": "float32",
+        "transformers_version": "4.40.0",
+        "sliding_window": 64,
+        "use_sliding_window": False,
+    }
+    path.write_text(json.dumps(published))
+    write_adapter(trained)
+    merge(trained)
+    config = json.loads((trained.paths.merged / "config.json").read_text())
+    assert {key: config.get(key) for key in published} == {**published, "torch_dtype": "bfloat16"}
+    assert config["dtype"] == "bfloat16"
+    newer = [AutoConfig.from_pretrained(folder).rope_parameters for folder in (path.parent, trained.paths.merged)]
+    assert newer[0] == newer[1] and newer[0]["rope_theta"] == rope["rope_theta"]
+
+
+def test_a_base_in_the_newer_form_is_told_in_the_older_one_too(trained: Project) -> None:
+    path = base_folder(trained) / "config.json"
+    newer = {"rope_theta": 500000.0, "rope_type": "linear", "factor": 2.0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"rope_parameters": newer}))
+    write_adapter(trained)
+    merge(trained)
+    config = json.loads((trained.paths.merged / "config.json").read_text())
+    assert config["rope_parameters"] == newer and config["rope_theta"] == 500000.0
+    assert config["rope_scaling"] == {"rope_type": "linear", "factor": 2.0}
+
+
+def test_of_a_model_for_pictures_the_language_model_is_described(tmp_path: Path) -> None:
+    inner = {
+        "model_type": "gemma3_text",
+        "rope_theta": 1e6,
+        "torch_dtype": "float16",
+        "auto_map": {"AutoConfig": "x.Y"},
+    }
+    outer = {"model_type": "gemma3", "architectures": ["Gemma3ForConditionalGeneration"], "text_config": inner}
+    written = {"model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], "dtype": "bfloat16", "_x": 1}
+    (tmp_path / "config.json").write_text(json.dumps(outer))
+    (tmp_path / "written.json").write_text(json.dumps(written))
+    write_config(tmp_path / "written.json", tmp_path)
+    assert json.loads((tmp_path / "written.json").read_text()) == {
+        "model_type": "gemma3_text", "architectures": ["Gemma3ForCausalLM"], "rope_theta": 1e6, "dtype": "bfloat16",
+        "torch_dtype": "bfloat16",
+    }  # fmt: skip
 
 
 def test_tokenizer_files_are_the_base_models_bytes(trained: Project) -> None:

@@ -60,15 +60,16 @@ def test_dry_run_writes_cards_and_the_exact_plan_without_a_token(
     files = {r["kind"]: [file["path"] for file in r["files"]] for r in plan["repositories"]}
     assert files == {
         "adapter": [
-            "README.md", "adapter_config.json", "adapter_model.safetensors", "training_log.jsonl",
-            "training_manifest.json",
+            "README.md", "adapter_config.json", "adapter_model.safetensors", "release_manifest.json",
+            "training_log.jsonl", "training_manifest.json",
         ],
         "gguf": [
-            "Modelfile", "README.md", "params", "small-task-Q8_0.gguf", "small-task-f16.gguf", "system", "template",
+            "Modelfile", "README.md", "params", "release_manifest.json", "small-task-Q8_0.gguf", "small-task-f16.gguf",
+            "system", "template",
         ],
         "merged": [
-            "README.md", "config.json", "generation_config.json", "model.safetensors", "tokenizer.json",
-            "tokenizer_config.json",
+            "README.md", "config.json", "generation_config.json", "model.safetensors", "release_manifest.json",
+            "tokenizer.json", "tokenizer_config.json",
         ],
     }  # fmt: skip
     for repository in plan["repositories"]:

@@ -13,6 +13,7 @@ import pytest
 
 from finetune import threads
 from finetune.provenance import environment
+from finetune.training.callbacks import FittingThreads
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +148,30 @@ def test_torch_gets_the_number_and_the_user_is_told_once(
         adapting.look()
         assert torch.get_num_threads() == 2
         assert "threads=2 (CPUs this process may use)" in capsys.readouterr().err
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_a_resumed_run_goes_on_with_its_number_while_the_load_is_a_moments(
+    machine: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    before = torch.get_num_threads()
+    machine(4)
+    monkeypatch.setattr(threads, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(threads, "Load", lambda: Fixed(3.0))
+    try:
+        broken = FittingThreads(count=4)  # as a checkpoint keeps it
+        resumed = FittingThreads.from_state(broken.state())
+        resumed.on_train_begin(*[None] * 3)
+        assert torch.get_num_threads() == 4
+        resumed.on_step_end(*[None] * 3)
+        assert torch.get_num_threads() == 1
+        assert resumed.state()["args"] == {"count": 1}
+        assert threads.Adapting(count=9).count == 0  # of a larger machine
+        monkeypatch.setenv("OMP_NUM_THREADS", "2")
+        assert threads.Adapting(count=4).count == 0
     finally:
         torch.set_num_threads(before)
 

@@ -21,9 +21,16 @@ from finetune.config.project import Project, load_project
 from finetune.data.stage import convert
 from finetune.errors import FinetuneError, ModelFault
 from finetune.training import checkpoints, sft
+from finetune.training.adapter import write_plain_config
 from finetune.training.trainer import train
 from repository import ROOT
 
+PEFT_0_6 = {
+    "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode",
+    "init_lora_weights", "layers_pattern", "layers_to_transform", "lora_alpha", "lora_dropout", "modules_to_save",
+    "peft_type", "r", "rank_pattern", "revision", "target_modules", "task_type",
+}  # fmt: skip
+"""All that its LoraConfig takes."""
 SCRIPT = ROOT / "scripts" / "03_train.py"
 
 
@@ -85,9 +92,21 @@ def test_training_lowers_the_loss_and_records_what_made_it(project: Project) -> 
     config = json.loads((project.paths.adapter / "adapter_config.json").read_text(encoding="utf-8"))
     assert config["base_model_name_or_path"] == "models/base/tiny"
     assert not {"lm_head", "embed_tokens"} & set(config["target_modules"])
+    # peft 0.6, which the card promises, refuses a file with any other key; decision 0031 of the template.
+    assert config.keys() <= PEFT_0_6 and None not in config.values()
     # peft's own order is that of a set, another in every process.
     assert config["target_modules"] == sorted(config["target_modules"])
     assert not project.paths.checkpoints.exists()
+
+
+def test_the_adapter_config_keeps_what_another_method_sets(tmp_path: Path) -> None:
+    from peft import LoraConfig
+
+    LoraConfig(r=4, target_modules=["q_proj"], use_dora=True, rank_pattern={"q_proj": 2}).save_pretrained(tmp_path)
+    write_plain_config(tmp_path / "adapter_config.json")
+    config = json.loads((tmp_path / "adapter_config.json").read_text(encoding="utf-8"))
+    assert (config["use_dora"], config["rank_pattern"], config["lora_alpha"]) == (True, {"q_proj": 2}, 8)
+    assert "use_qalora" not in config and "peft_version" not in config
 
 
 def test_a_second_run_does_nothing_and_force_gives_the_same_bytes(project: Project) -> None:
@@ -205,14 +224,16 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path: Path) -> N
     assert [path.name for path in checkpoints.all_steps(tmp_path)] == ["checkpoint-2"]
 
 
-def test_rotation_keeps_the_newest_and_the_best(tmp_path: Path) -> None:
-    for step in (1, 2, 3, 4):
+@pytest.mark.parametrize(("keep", "left"), [(1, [5, 4]), (2, [5, 4, 2])])
+def test_rotation_keeps_the_newest_and_what_was_best_to_each(tmp_path: Path, keep: int, left: list[int]) -> None:
+    for step, best in ((1, 1), (2, 2), (3, 2), (4, 2), (5, 4)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "weights").write_text("w", encoding="utf-8")
+        (folder / "trainer_state.json").write_text(f'{{"best_global_step": {best}}}', encoding="utf-8")
         checkpoints.seal(folder, {})
-    checkpoints.rotate(tmp_path, keep=1, best=str(tmp_path / "checkpoint-2"))
-    assert [path.name for path in checkpoints.all_steps(tmp_path)] == ["checkpoint-4", "checkpoint-2"]
+    (tmp_path / "checkpoint-6").mkdir()  # still being written
+    checkpoints.rotate(tmp_path, keep)
+    assert [checkpoints.step_of(path) for path in checkpoints.all_steps(tmp_path)] == [6, *left]
 
 
 def test_qlora_trains_on_the_cpu(make_project: Callable[..., Project]) -> None:

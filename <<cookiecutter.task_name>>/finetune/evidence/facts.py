@@ -22,7 +22,7 @@ from finetune.evaluation.report import read_report
 from finetune.evaluation.report_schema import EvaluationReport
 from finetune.evidence.findings import Finding, failed, not_yet
 from finetune.evidence.values import first_difference, version_key
-from finetune.inventory import NOT_TRAINED
+from finetune.inventory import recipe
 from finetune.paths import Paths
 from finetune.provenance import MANIFEST, NO_MANIFEST, Manifest, digest, read_manifest, sha256, tree_digest
 from finetune.receipts import Receipts, read_receipts
@@ -193,8 +193,8 @@ class Facts:
         for split, path in (("train", self.paths.train), ("valid", self.paths.valid)):
             if manifest.inputs.get(split) != self.sha256(path):
                 return not_yet(f"the adapter was trained on another {self.name(path)}: run scripts/03_train.py again")
-        trained = {k: v for k, v in manifest.facts["config"].items() if k not in NOT_TRAINED}
-        today = self.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
+        trained = recipe(manifest.facts["config"])
+        today = recipe(self.training.model_dump(mode="json"))
         if key := first_difference(trained, today):
             return not_yet(f"{key} changed since the adapter was trained: run scripts/03_train.py again")
         return None

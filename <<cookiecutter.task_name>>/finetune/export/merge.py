@@ -14,7 +14,10 @@ from typing import TYPE_CHECKING, Any
 from finetune import provenance, sealed
 from finetune.config.project import Project
 from finetune.console import progress, resolved, say
+from finetune.data.tokens.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.template_clock import clock, pinned
 from finetune.errors import OK, ModelFault
+from finetune.export.merged_config import write_config
 from finetune.export.safety import CODE_KEYS, refuse_code, require_space
 
 if TYPE_CHECKING:
@@ -37,6 +40,8 @@ TOKENIZER_FILES = (
     "sentencepiece.bpe.model",
 )
 SHARD = "5GB"
+CLOCK = "clock"
+"""The fact that holds what a template is told by each format in which it asks for the date."""
 
 
 def merge(project: Project, force: bool = False) -> int:
@@ -99,9 +104,10 @@ def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, 
     _refuse_not_finite(model)
     say("  writing …")
     model.save_pretrained(folder, max_shard_size=SHARD)
-    _tidy_config(folder / "config.json")
+    write_config(folder / "config.json", base.path)
     stops = eos_ids(model, tokenizer)
     _copy_tokenizer(base.path, folder)
+    _pin_templates(folder)
     _write_generation_config(project, folder, tokenizer, stops)
     return {
         "base": {"id": base.id, "revision": base.revision, "fingerprint": base.fingerprint},
@@ -110,6 +116,7 @@ def _write_merged(project: Project, base: BaseModel, folder: Path) -> dict[str, 
         "parameters": sum(p.numel() for p in model.parameters()),
         "bytes": _bytes(folder, "*.safetensors"),
         "eos_token_ids": sorted(stops),
+        CLOCK: clock(BaseTokenizer(base.path).published_template),
     }
 
 
@@ -141,14 +148,6 @@ def _refuse_not_finite(model: torch.nn.Module) -> None:
         )
 
 
-def _tidy_config(path: Path) -> None:
-    """Drop what names code of a model repository or a folder of this machine."""
-    config = json.loads(path.read_text(encoding="utf-8"))
-    dropped = (*CODE_KEYS, "quantization_config")
-    kept = {key: value for key, value in config.items() if key not in dropped and not key.startswith("_")}
-    provenance.write_json(path, kept)
-
-
 def _copy_tokenizer(base: Path, folder: Path) -> None:
     """The base model's own bytes: tokenizers that transformers saves again may not load elsewhere."""
     for path in folder.iterdir():
@@ -162,6 +161,26 @@ def _copy_tokenizer(base: Path, folder: Path) -> None:
         values = json.loads(config.read_text(encoding="utf-8"))
         if any(key in values for key in CODE_KEYS):  # the one exception: code of the model repository is never shipped
             provenance.write_json(config, {key: value for key, value in values.items() if key not in CODE_KEYS})
+
+
+def _pin_templates(folder: Path) -> None:
+    """The second exception: a template that asks for the date carries the day that training told it."""
+    file = folder / "chat_template.jinja"
+    if file.is_file() and clock(template := file.read_bytes().decode("utf-8")):
+        provenance.write_text(file, pinned(template))
+    for name in ("tokenizer_config.json", "chat_template.json"):
+        if not (folder / name).is_file():
+            continue
+        values = json.loads((folder / name).read_text(encoding="utf-8"))
+        template = values.get("chat_template")
+        if isinstance(template, str):
+            standing: Any = pinned(template)
+        elif isinstance(template, list):  # several by name
+            standing = [{**one, "template": pinned(one["template"])} for one in template]
+        else:
+            continue
+        if standing != template:
+            provenance.write_json(folder / name, values | {"chat_template": standing})
 
 
 def _write_generation_config(project: Project, folder: Path, tokenizer: Any, stops: frozenset[int]) -> None:

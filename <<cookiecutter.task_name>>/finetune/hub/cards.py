@@ -140,7 +140,9 @@ def _context(
     files: Sequence[PlannedFile],
 ) -> dict[str, Any]:
     from finetune.data.chat_format import system_text, template_options
+    from finetune.data.tokens.template_clock import macro
     from finetune.export.gguf import DEFAULTS
+    from finetune.export.merge import CLOCK
 
     task, facts = project.task, _facts(project)
     quantisations = project.benchmark.quantisations
@@ -148,6 +150,7 @@ def _context(
     shown = [measured[name] for name in of_kind]
     base = _base(project, facts)
     options = template_options(project.training)
+    told = (read_manifest(project.paths.merged / MANIFEST) or NO_MANIFEST).facts.get(CLOCK)
     metadata = front_matter(project, kind, report, shown, base)
     return {
         "kind": kind,
@@ -169,6 +172,7 @@ def _context(
         "system_prompt": system_text(task),
         "template_options": options,
         "template_arguments": "".join(f", {name}={value!r}" for name, value in options.items()),
+        "template_clock": macro(told) if told else "",
         "context": project.benchmark.generation.context,
         "recommended": next((name for name in DEFAULTS if name in quantisations), quantisations[-1]),
         "base": base,

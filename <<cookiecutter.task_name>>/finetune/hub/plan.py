@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,9 @@ from typing import Any
 
 from finetune.config.project import Project
 from finetune.errors import FinetuneError
+from finetune.hub.release_manifest import RELEASE, Changes, ReleaseManifest
 from finetune.provenance import MANIFEST, digest, read_manifest, sha256
+from finetune.receipts import PublishedFile
 from finetune.versions import parse_version
 
 KINDS = ("adapter", "gguf", "merged")
@@ -39,7 +41,7 @@ class PlannedFile:
 
 @dataclass(frozen=True)
 class RepoPlan:
-    """Everything one repository shall contain, beside the Hub's own .gitattributes."""
+    """Everything that a release writes into one repository."""
 
     kind: str
     repo: str
@@ -69,7 +71,8 @@ class ReleasePlan:
         contents = {r.repo: {file.path: file.sha256 for file in r.files} for r in self.repositories}
         return digest({"tag": self.tag, "contents": contents})
 
-    def to_json(self, project: Project) -> dict[str, Any]:
+    def to_json(self, project: Project, changes: Mapping[str, Changes]) -> dict[str, Any]:
+        """`changes` by repository, for those whose files on the Hub could be read."""
         return {
             "version": self.version,
             "tag": self.tag,
@@ -80,6 +83,7 @@ class ReleasePlan:
                     "repo": planned.repo,
                     "message": planned.message,
                     "bytes": planned.bytes,
+                    "changes": changes[planned.repo].to_json() if planned.repo in changes else None,
                     "files": [
                         {
                             "path": file.path,
@@ -141,10 +145,13 @@ def planned_file(path: str, source: Path) -> PlannedFile:
 
 
 def plan_release(project: Project, version: str, cards: dict[str, Path]) -> ReleasePlan:
-    """The plan for checked artefacts and the cards written for them."""
+    """The plan for checked artefacts and the cards written for them; writes the release manifests beside those."""
     repositories = []
     for kind in KINDS:
         files = [*artefact_files(project, kind), planned_file(CARD, cards[kind])]
+        published = {file.path: PublishedFile(bytes=file.bytes, sha256=file.sha256) for file in files}
+        manifest = ReleaseManifest(version=version, files=dict(sorted(published.items())))
+        files.append(planned_file(RELEASE, manifest.write(cards[kind].with_name(RELEASE))))
         message = f"{project.task.task_name} v{version}"
         ordered = tuple(sorted(files, key=lambda file: file.path))
         repositories.append(RepoPlan(kind, repo_of(project, kind), f"v{version}", message, ordered))

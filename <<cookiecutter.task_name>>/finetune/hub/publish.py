@@ -18,7 +18,9 @@ from finetune.hub.cards import render_card
 from finetune.hub.checks import GATE_CODES, Measured, check_release, measured_names
 from finetune.hub.credentials import find_credentials
 from finetune.hub.plan import CARD, KINDS, ReleasePlan, artefact_files, plan_release, resolve_version
-from finetune.hub.remote import Remote
+from finetune.hub.release_manifest import Changes
+from finetune.hub.remote import Remote, preview
+from finetune.hub_retry import describe
 from finetune.interrupts import rerun
 from finetune.provenance import write_json, write_text
 from finetune.receipts import RECEIPTS, PublishedFile, Receipt, Receipts, read_receipts
@@ -31,9 +33,9 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
     """Publish the release, or with `dry_run` write its cards and plan below results/publish and upload nothing.
 
     A version whose receipts are here is not looked at again unless `force` is set. Returns 2 or 76 after naming every
-    reason against publishing; raises FinetuneError for a wrong version (E817) or token (E809, E810), for a
-    machine told to stay offline (E820), missing rights (E811) or a tag with other content (E812), and StorageFault when
-    the Hub fails (E813 to E815).
+    reason against publishing; raises FinetuneError for a wrong version (E817) or token (E809, E810), for a machine told
+    to stay offline (E820), missing rights (E811), a tag with other content (E812) or a file of others in the way
+    (E821), and StorageFault when the Hub fails (E813 to E815).
     """
     from finetune.evaluation.report import read_report
 
@@ -56,7 +58,8 @@ def publish(project: Project, dry_run: bool = False, version: str | None = None,
     plan = plan_release(project, version, _write_cards(project, version, report, measured))
     _show(project, plan)
     if dry_run:
-        write_json(project.paths.publish_plan / "plan.json", plan.to_json(project))
+        changes = _preview(project, plan)
+        write_json(project.paths.publish_plan / "plan.json", plan.to_json(project, changes))
         say(f"nothing was uploaded; cards and plan.json are in {project.paths.relative(project.paths.publish_plan)}")
         return OK
     if not force and _is_published(project, plan):
@@ -101,8 +104,13 @@ def _upload(project: Project, plan: ReleasePlan) -> Receipts:
     remotes = [Remote(planned, credentials, project.task.hub.private) for planned in plan.repositories]
     for remote in remotes:
         remote.prepare()
-    # Before any upload: a version that exists with other content anywhere is refused everywhere.
+    # Before any upload: what is refused anywhere is refused everywhere.
     done = {remote.plan.repo: remote.tagged() for remote in remotes}
+    for remote in remotes:
+        if not done[remote.plan.repo]:
+            changes = remote.snapshot("main", manifest=True).changes(remote.plan)
+            say(f"  {remote.plan.repo}: {changes.sentence()}")
+            changes.require_free(remote.plan.repo)
     commits: dict[str, str] = {}
     for remote in remotes:
         repo = remote.plan.repo
@@ -125,6 +133,21 @@ def _upload(project: Project, plan: ReleasePlan) -> Receipts:
         for planned in plan.repositories
     )
     return Receipts(version=plan.version, tag=plan.tag, digest=plan.digest, endpoint=_endpoint(), repositories=receipts)
+
+
+def _preview(project: Project, plan: ReleasePlan) -> dict[str, Changes]:
+    """What the release would change, by repository; empty, with a word about it, where the Hub cannot be asked."""
+    found: dict[str, Changes] = {}
+    if project.smoke:
+        return found
+    for planned in plan.repositories:
+        try:
+            found[planned.repo] = preview(planned)
+        except Exception as error:  # whatever hinders: a dry run needs neither network nor rights
+            say(f"  what would change on the Hub is unknown: {planned.repo} cannot be read ({describe(error)})")
+            break
+        say(f"  {planned.repo}: {found[planned.repo].sentence()}")
+    return found
 
 
 def _endpoint() -> str:

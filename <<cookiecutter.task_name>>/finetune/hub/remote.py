@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 from finetune.console import say
 from finetune.errors import FinetuneError, StorageFault
 from finetune.hub.credentials import Credentials
 from finetune.hub.plan import PlannedFile, RepoPlan
+from finetune.hub.release_manifest import LARGEST, RELEASE, Changes, some, written_before
 from finetune.hub_retry import (
     PRECONDITION_FAILED,
     TRANSIENT,
@@ -30,6 +32,7 @@ T = TypeVar("T")
 
 _HUBS_OWN = frozenset({".gitattributes"})
 _MAX_CONFLICTS = 3
+_PREVIEW_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,51 @@ class Snapshot:
     commit: str
     files: Mapping[str, RemoteFile]
 
+    manifest: bytes | None = None
+    """The content of release_manifest.json there."""
+
     def differences(self, plan: RepoPlan) -> list[str]:
-        """Paths that are missing, differ, or should not be there."""
-        planned = {file.path: file for file in plan.files}
-        wrong = [path for path, file in planned.items() if path not in self.files or not self.files[path].equals(file)]
-        return sorted({*wrong, *(self.files.keys() - planned.keys() - _HUBS_OWN)})
+        """Planned paths that are missing or have other bytes."""
+        there = self.files
+        return sorted(file.path for file in plan.files if file.path not in there or not there[file.path].equals(file))
+
+    def changes(self, plan: RepoPlan) -> Changes:
+        """What the plan would do to these files. The Hub's own count as nobody's, and are not told of."""
+        return Changes.of(
+            {file.path for file in plan.files},
+            self.differences(plan),
+            self.files.keys() - _HUBS_OWN,
+            written_before(self.manifest),
+        )
+
+
+def _read(api: HfApi, repo: str, revision: str, manifest: bool, timeout: float | None = None) -> Snapshot:
+    from huggingface_hub.hf_api import RepoFile
+
+    commit = api.repo_info(repo, revision=revision, timeout=timeout).sha
+    assert commit
+    files = {
+        entry.path: RemoteFile(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
+        for entry in api.list_repo_tree(repo, revision=commit, recursive=True)
+        if isinstance(entry, RepoFile)
+    }
+    if not manifest or RELEASE not in files or files[RELEASE].bytes > LARGEST:
+        return Snapshot(commit, files)
+    return Snapshot(commit, files, Path(api.hf_hub_download(repo, RELEASE, revision=commit)).read_bytes())
+
+
+def preview(plan: RepoPlan) -> Changes:
+    """What publishing would do, by one look at the Hub with whatever token there is; all is new where nothing is.
+
+    Raises what the client raises.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import RepositoryNotFoundError
+
+    try:
+        return _read(HfApi(), plan.repo, "main", manifest=True, timeout=_PREVIEW_SECONDS).changes(plan)
+    except RepositoryNotFoundError:
+        return Snapshot("", {}).changes(plan)
 
 
 def _translate_errors(method: Callable[Concatenate[Remote, P], T]) -> Callable[Concatenate[Remote, P], T]:
@@ -105,22 +148,9 @@ class Remote:
             say(f"  {repo} is {shown}, hub.private says otherwise: change it in the repository's settings on the Hub")
 
     @_translate_errors
-    def snapshot(self, revision: str) -> Snapshot:
-        """The files at a branch, tag or commit, read at the commit it names now."""
-        from huggingface_hub.hf_api import RepoFile
-
-        def read() -> Snapshot:
-            api, repo = self._api, self.plan.repo
-            commit = api.repo_info(repo, revision=revision).sha
-            assert commit
-            files = {
-                entry.path: RemoteFile(entry.size, entry.blob_id, entry.lfs.sha256 if entry.lfs else None)
-                for entry in api.list_repo_tree(repo, revision=commit, recursive=True)
-                if isinstance(entry, RepoFile)
-            }
-            return Snapshot(commit, files)
-
-        return retrying(read, f"files of {self.plan.repo}")
+    def snapshot(self, revision: str, manifest: bool = False) -> Snapshot:
+        """The files at a branch, tag or commit, read at the commit it names now; `changes` needs the manifest, too."""
+        return retrying(lambda: _read(self._api, self.plan.repo, revision, manifest), f"files of {self.plan.repo}")
 
     @_translate_errors
     def tagged(self) -> str | None:
@@ -135,7 +165,7 @@ class Remote:
         different = tagged.differences(self.plan)
         if different:
             raise FinetuneError(
-                f"{self.plan.repo} has {self.plan.tag} at {tagged.commit[:12]} with other content: {_some(different)}",
+                f"{self.plan.repo} has {self.plan.tag} at {tagged.commit[:12]} with other content: {some(different)}",
                 "publish the changed model under a new version",
                 "E812",
             )
@@ -145,22 +175,23 @@ class Remote:
     def commit(self) -> str:
         """Bring main to the planned content in one commit, or in none when it is there already; the commit's sha.
 
-        Every attempt starts by reading main: a commit whose answer was lost counts as done.
-        Raises StorageFault E814 when others keep moving main.
+        What no release wrote stays. Every attempt starts by reading main: a commit whose answer was lost counts as
+        done. Raises FinetuneError E821 where such a file is in the way, StorageFault E814 when others keep moving main.
         """
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         attempt, conflicts = 1, 0
         while True:
-            current = self.snapshot("main")
-            different = current.differences(self.plan)
-            if not different:
+            current = self.snapshot("main", manifest=True)
+            changes = current.changes(self.plan)
+            changes.require_free(self.plan.repo)
+            if changes.nothing:
                 return current.commit
-            planned = {file.path: file for file in self.plan.files}
-            operations = [
-                CommitOperationAdd(path, planned[path].source) if path in planned else CommitOperationDelete(path)
-                for path in different
+            planned = {file.path: file.source for file in self.plan.files}
+            operations: list[CommitOperationAdd | CommitOperationDelete] = [
+                CommitOperationAdd(path, planned[path]) for path in (*changes.added, *changes.replaced)
             ]
+            operations += map(CommitOperationDelete, changes.deleted)
             try:
                 return self._api.create_commit(
                     self.plan.repo, operations, commit_message=self.plan.message, parent_commit=current.commit
@@ -181,7 +212,7 @@ class Remote:
         different = self.snapshot(commit).differences(self.plan)
         if different:
             raise StorageFault(
-                f"{self.plan.repo} at {commit[:12]} is not what was uploaded: {_some(different)}",
+                f"{self.plan.repo} at {commit[:12]} is not what was uploaded: {some(different)}",
                 "no tag was set; run again, and compare the files if it happens twice",
                 "E813",
             )
@@ -215,8 +246,3 @@ def _refused(error: Exception, repo: str) -> FinetuneError | None:
         return None
     # RuntimeError is what both upload paths of the client, LFS and Xet, raise when they give up.
     return given_up(error, repo)
-
-
-def _some(paths: list[str], limit: int = 5) -> str:
-    more = f" and {len(paths) - limit} more" if len(paths) > limit else ""
-    return ", ".join(paths[:limit]) + more

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from finetune.config.project import Project
 from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import FinetuneError
-from finetune.inventory import NOT_TRAINED
+from finetune.inventory import recipe
 from finetune.training.model_files import read_json, safetensors_fault
 
 if TYPE_CHECKING:
@@ -21,6 +23,11 @@ if TYPE_CHECKING:
 
 REDO = "run scripts/03_train.py"
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+_ALWAYS = frozenset(
+    {"base_model_name_or_path", "bias", "fan_in_fan_out", "inference_mode", "init_lora_weights", "lora_alpha"}
+    | {"lora_dropout", "peft_type", "r", "target_modules", "task_type"}
+)
+"""Keys of adapter_config.json that readers ask for, whatever their values."""
 _MEANS = {
     "train": "the training rows",
     "valid": "the validation rows",
@@ -50,6 +57,27 @@ class AdapterManifest(msgspec.Struct, frozen=True):
     facts: AdapterFacts
 
 
+def write_plain_config(path: Path) -> None:
+    """Leave in adapter_config.json what says something: this adapter's own values, and what every peft knows.
+
+    peft writes a key for each method that it knows, in use or not, and its version; peft before 0.14 refuses a file
+    with a single key that it does not know, and other readers follow their own list.
+    """
+    from peft import LoraConfig
+
+    defaults = {
+        field.name: field.default_factory() if callable(field.default_factory) else field.default
+        for field in dataclasses.fields(LoraConfig)
+    }
+    values = json.loads(path.read_text(encoding="utf-8"))
+    kept = {
+        key: value
+        for key, value in values.items()
+        if value is not None and key != "peft_version" and (key in _ALWAYS or value != defaults.get(key))
+    }
+    provenance.write_json(path, kept)
+
+
 def read_adapter_manifest(folder: Path) -> AdapterManifest | None:
     """The manifest of the adapter in `folder`; None where there is none or it is damaged (both mean: not done)."""
     try:
@@ -62,11 +90,10 @@ def read_adapter_manifest(folder: Path) -> AdapterManifest | None:
 
 def run_inputs(project: Project, base: BaseModel, data: DataFacts | None) -> dict[str, str]:
     """Digests of all that determines the adapter; the same inputs on the same machine give the same adapter."""
-    config = project.training.model_dump(mode="json", exclude=set(NOT_TRAINED))
     return {
         "train": data.train_sha256 if data else "",
         "valid": data.valid_sha256 if data else "",
-        "config": provenance.digest(config),
+        "config": provenance.digest(recipe(project.training.model_dump(mode="json"))),
         "base": base.fingerprint,
         "code": __version__,
     }

@@ -16,6 +16,7 @@ from finetune import provenance
 from finetune.config.project import Project
 from finetune.config.training import TrainingConfig
 from finetune.console import say
+from finetune.data.tokens.template_clock import clock, drawn, draws, pinned
 from finetune.errors import OK, FinetuneError, StorageFault
 from finetune.training.base_download import download
 from finetune.training.model_files import faults
@@ -151,7 +152,8 @@ def portable_tokenizer(file: Path) -> None:
 def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
     """The base model's own tokenizer, with a pad token that is not EOS where the vocabulary offers one.
 
-    Raises FinetuneError (E240) when it has no chat template: this pipeline adapts instruct models.
+    Its chat template's clock is pinned. Raises FinetuneError when it has no chat template, for this pipeline adapts
+    instruct models (E240), or one that writes something else each time (E296).
     """
     from transformers import AutoTokenizer
 
@@ -160,6 +162,14 @@ def load_tokenizer(base: BaseModel) -> PreTrainedTokenizerBase:
     tokenizer = AutoTokenizer.from_pretrained(base.path)
     if not tokenizer.chat_template:
         raise FinetuneError(f"{base.id} has no chat template", "choose an instruct model", code="E240")
+    published = tokenizer.chat_template
+    named = published if isinstance(published, dict) else {"": published}
+    if lots := next(filter(None, map(drawn, named.values())), ""):
+        message = f"the chat template of {base.id} is refused: {draws(lots)}"
+        raise FinetuneError(message, "choose another base model", code="E296")
+    if any(map(clock, named.values())):  # assigned only then: transformers writes what was assigned as a file
+        standing = {name: pinned(template) for name, template in named.items()}
+        tokenizer.chat_template = standing if isinstance(published, dict) else standing[""]
     if tokenizer.pad_token_id in (None, tokenizer.eos_token_id):
         taken = (tokenizer.eos_token, tokenizer.bos_token)
         others = [token for token in tokenizer.all_special_tokens if token not in taken]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from finetune import provenance
 from finetune.console import say
@@ -67,7 +68,9 @@ class Milestones(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         if state.global_step >= state.max_steps:
-            control.should_evaluate = control.should_save = control.should_log = True
+            control.should_evaluate = control.should_save = True
+        # A resumed run knows nothing of the losses since the last logged step.
+        control.should_log |= control.should_save
         return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
@@ -77,7 +80,7 @@ class Milestones(TrainerCallback):
         # Preemption comes after this one: what asks to stop here is the last step or early stopping.
         finished = control.should_training_stop
         checkpoints.seal(folder / f"checkpoint-{state.global_step}", self.run, finished)
-        checkpoints.rotate(folder, self.keep, state.best_model_checkpoint)
+        checkpoints.rotate(folder, self.keep)
 
 
 class LogFile(TrainerCallback):
@@ -92,8 +95,13 @@ class LogFile(TrainerCallback):
 
 
 def write_log(path: Path, state: TrainerState) -> None:
-    """One JSON object a logged step: step, epoch, loss, grad_norm, learning_rate or eval_loss."""
-    provenance.write_text(path, "".join(json.dumps(entry) + "\n" for entry in state.log_history))
+    """One JSON object a logged step: step, epoch, loss, grad_norm, learning_rate or eval_loss.
+
+    The Trainer's last entry is left out: its times and mean are those of one process, not of a run that was resumed.
+    """
+    points = [entry for entry in state.log_history if "train_runtime" not in entry]
+    # Sorted, as the Trainer keeps them in a checkpoint.
+    provenance.write_text(path, "".join(json.dumps(entry, sort_keys=True) + "\n" for entry in points))
 
 
 class Progress(TrainerCallback):
@@ -115,14 +123,25 @@ class Progress(TrainerCallback):
         say(f"  train {bar} {state.global_step}/{state.max_steps}  {', '.join(shown)}  {minutes}:{seconds:02} left")
 
 
-class FittingThreads(TrainerCallback):
-    """On a CPU: as many threads as other processes leave idle CPUs, looked at anew while the run goes on."""
+class FittingThreads(TrainerCallback, ExportableState):
+    """On a CPU: as many threads as other processes leave idle CPUs, looked at anew while the run goes on.
+
+    Their number is part of a checkpoint: with another one the resumed run might round otherwise than the unbroken one.
+    """
+
+    def __init__(self, count: int = 0) -> None:
+        self._count = count
+        self._threads: Adapting | None = None
+
+    def state(self) -> dict[str, Any]:
+        return {"args": {"count": self._threads.count if self._threads else self._count}, "attributes": {}}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
-        self._threads = Adapting()
+        self._threads = Adapting(count=self._count)
         self._threads.look(soon=True)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
+        assert self._threads
         self._threads.look()
 
 
@@ -167,7 +186,7 @@ class Preemption(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> TrainerControl:
         if self._agreed(args):
-            control.should_save = True
+            control.should_save = control.should_log = True
         return control
 
     def on_save(

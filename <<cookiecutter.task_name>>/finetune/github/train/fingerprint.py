@@ -19,9 +19,9 @@ from finetune.config.project import Project
 from finetune.data.stage import data_inputs
 from finetune.errors import OK
 from finetune.github.client.actions import set_output
-from finetune.inventory import MEASURED, NOT_TRAINED, is_step_code
+from finetune.inventory import MEASURED, is_step_code, recipe
 
-VERSION = 1
+VERSION = 2
 """Raised when what goes into a fingerprint changes, so that no older run is taken for a new one."""
 
 
@@ -46,7 +46,7 @@ def training_fingerprint(project: Project) -> str:
             "version": VERSION,
             "data": data_inputs(project),
             "scored": scored,
-            "training": project.training.model_dump(mode="json", exclude=set(NOT_TRAINED)),
+            "training": recipe(project.training.model_dump(mode="json")),
             "benchmark": project.benchmark.model_dump(mode="json", include=set(MEASURED)),
             "code": {path.relative_to(root).as_posix(): provenance.sha256(path) for path in sorted(_code(root))},
             "packages": provenance.sha256(constraints) if constraints.is_file() else None,
