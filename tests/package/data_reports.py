@@ -74,6 +74,7 @@ def report_values(**changes: Any) -> dict[str, Any]:
         },
         "languages": {
             "declared": "zh-TW", "scripts": {"Han": 600, "Latin": 40, "Kana": 0}, "mixed": 9, "simplified": 2,
+            "rows": 640,
         },
         "stratification": {
             "off": [{"class": "account", "split": "valid", "share": 0.21, "target": 0.15}],

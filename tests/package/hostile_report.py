@@ -116,7 +116,7 @@ _row_check = st.builds(
     longest=_maybe_n,
 )
 _languages = st.builds(
-    Languages, declared=hostile, scripts=st.dictionaries(hostile, n, max_size=3), mixed=n, simplified=n
+    Languages, declared=hostile, scripts=st.dictionaries(hostile, n, max_size=3), mixed=n, simplified=n, rows=n
 )
 _off = st.builds(OffShare, name=hostile, split=_split, share=_part, target=_part)
 _stratification = st.builds(Stratification, off=st.lists(_off, max_size=3))

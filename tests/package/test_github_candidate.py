@@ -62,10 +62,12 @@ def test_takes_data_and_configurations_and_nothing_else(fork: GitRepository, git
         "link": (LINK, b"/etc/passwd"),
         "datas/raw/x.jsonl": (LINK, b"/"),
     }
-    sha = fork.commit_entries({**GOOD, **more})
+    foreign = ("हिन्दी", "データ", "re\u0301clamations", "退貨")  # composed or not, as raw_files takes them
+    sha = fork.commit_entries({**GOOD, **more, **{f"data/raw/{name}.jsonl": ROWS for name in foreign}})
     target = tmp_path / "candidate"
     names = fetch_blobs(github.client(), sha, target)
-    assert names == ["configs/training_config.yaml", "data/raw/b-2.jsonl", "data/raw/rows.jsonl"]
+    raw = sorted(["data/raw/b-2.jsonl", "data/raw/rows.jsonl", *(f"data/raw/{name}.jsonl" for name in foreign)])
+    assert names == ["configs/training_config.yaml", *raw]
     assert sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()) == names
     assert (target / "data/raw/rows.jsonl").read_bytes() == ROWS[1]
     assert (target / "data/raw/rows.jsonl").stat().st_mode & 0o111 == 0

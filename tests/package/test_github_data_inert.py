@@ -260,7 +260,7 @@ def full(text: str, number: int, rows: int) -> tuple[DataReport, Changes]:
         problems=ProblemList(number, number, problems),
         length_histogram=Histograms(bins, bins),
         row_checks={name: RowCheck("skipped", reason=name) for name in names[:4]},
-        languages=Languages(names[0], dict.fromkeys(names[:5], number), number, number),
+        languages=Languages(names[0], dict.fromkeys(names[:5], number), number, number, number),
         stratification=Stratification([OffShare(name, "valid", 0.1, 0.2) for name in names[:20]]),
     )
     return report, changes

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from bad_inputs import judge
 from finetune.data.languages import SCRIPTS, LanguageCounts, is_traditional, script_of, simplified_only
+from finetune.data.report.facts import language_sentences
+from finetune.data.report.schema import Languages
 from repository import SAMPLES
 
 FILES = sorted(SAMPLES.glob("*.jsonl"))
@@ -188,7 +190,39 @@ def test_the_report_has_the_counts_and_the_whole_data_the_warning(make_project, 
         "scripts": {"Han": 0, "Latin": 60, "Kana": 0, "Hangul": 0, "other": 0},
         "mixed": 0,
         "simplified": 0,
+        "rows": 60,
     }
+
+
+def test_rows_of_two_scripts_are_counted_once() -> None:
+    """36 rows of 190 are not 36 of 229."""
+    counts = LanguageCounts()
+    counts.add_all(["退貨 refund"] * 36 + ["退貨"] * 100 + ["refund"] * 54)
+    found = Languages("zh-TW", counts.scripts, counts.mixed, counts.simplified, counts.rows)
+    assert language_sentences(found) == ["36 rows of 190 mix scripts."]
+
+
+@pytest.mark.parametrize(
+    ("declared", "text"),
+    [
+        ("en", "Where is my parcel?"),
+        ("zh-TW", "我要退貨，謝謝"),
+        ("zh-CN", "我要退货，谢谢"),
+        ("ja", "返品をお願いします"),
+        ("ko", "반품하고 싶습니다"),
+        ("hi", "मेरा पार्सल कहाँ है"),
+        ("ta", "என் பார்சல் எங்கே"),
+        ("th", "พัสดุของฉันอยู่ที่ไหน"),
+        ("ar", "أين طردي"),
+        ("he", "איפה החבילה שלי"),
+        ("tr", "Kargom ışık gibi İzmir'e gitti"),
+        ("de", "Straße, Größe, Maße"),
+    ],
+)
+def test_everyday_text_fits_its_language(declared: str, text: str) -> None:
+    counts = LanguageCounts()
+    counts.add_all([text] * 20)
+    assert counts.warnings(declared) == []
 
 
 def test_an_answer_in_the_declared_language_is_part_of_its_row(make_project, capsys) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
+from finetune.characters import difference, skeleton
 from finetune.config.base import Real, Section, Threshold, derived, is_hub_id, is_hub_name, raise_all, wrong
 from finetune.config.shapes import shape
 from finetune.config.task_defaults import METRICS, PLACEHOLDER, complete
@@ -196,11 +197,18 @@ class TaskDefinition(Section):
                 message = f"metric {metric[:60]!r} does not fit {self.task_type}"
                 found.append(wrong("E228", message, f"one of {', '.join(known)}", at))
         for kind, named in (("labels", self.output.labels), ("entity_types", self.output.entity_types)):
-            names = [item.name.casefold() for item in named]
-            for index, name in enumerate(names):
-                if name in names[:index]:
-                    message, fix = f"{named[index].name!r} stands there twice", "differ in more than letter case"
-                    found.append(wrong("E217", message, fix, f"output.{kind}.{index}.name"))
+            spelled: dict[str, str] = {}
+            for index, item in enumerate(named):
+                twin = spelled.get(skeleton(item.name))
+                if twin is None:
+                    spelled[skeleton(item.name)] = item.name
+                    continue
+                if twin.casefold() == item.name.casefold():
+                    message, fix = f"{item.name!r} stands there twice", "differ in more than letter case"
+                else:
+                    what = difference(item.name, twin)
+                    message, fix = f"{item.name!r} looks like {twin!r}: {what}", "keep one spelling"
+                found.append(wrong("E217", message, fix, f"output.{kind}.{index}.name"))
         if self.task_type == "classification" and len(self.output.labels) < 2:
             fix = f"list every label: {shape('labels', _LABELS)}"
             found.append(wrong("E217", "fewer than two labels", fix, "output.labels"))

@@ -62,6 +62,8 @@ class Checks:
         self._check_tokens()
         for code, message, fix in self._survey.counts.languages.warnings(self._task.language):
             self._report_data(code, message, fix)
+        for (code, what, fix), seen in sorted(self._survey.counts.damage.items()):
+            self._report_data(code, f"{what} in {seen}", fix)
         for duplicate in self._survey.duplicates:
             self._check_duplicate(duplicate.row, duplicate.first, duplicate.same_answer)
         for near in self._survey.near:

@@ -6,7 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 
-from finetune.data.text_rules import DROPPED
+from finetune.characters import DROPPED
 
 # Every kind of number has eight digits close to each other; \d knows full-width ones, gaps may be invisible signs.
 MAY_HOLD = re.compile(r"[@＠﹫]|\d(?:\D{0,4}\d){7}")

@@ -15,7 +15,7 @@ from finetune.data.splits import SPLITS
 from finetune.data.tokens.base_tokenizer import find_base_tokenizer
 from finetune.data.tokens.committed_tokenizer import FILES
 
-CHECKS_VERSION = 1
+CHECKS_VERSION = 2
 """Raised when a check is added or finds more: what passed an older one is then checked again."""
 
 

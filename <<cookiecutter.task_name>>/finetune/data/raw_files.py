@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import stat
+import unicodedata
 from pathlib import Path
 
 from finetune.data.foreign import move_and_import
+from finetune.data.text_rules import shown
 from finetune.errors import Problems
 from finetune.paths import Paths
+from finetune.words import MARKS
 
 RAW = "data/raw"
 """The folder, as problems name it."""
 MAX_FILE_BYTES = 100 * 1024 * 1024
-_NAME = re.compile(r"\w[\w.,+ ()-]{0,199}")
+_UNSAFE = re.compile(rf"[^\w{MARKS}\u200c\u200d.,+ ()-]|^\W")
+_LONGEST_NAME = 200
 _BESIDE = re.compile(r"(?i:readme)(?:\.[\w-]{1,10})*")
 """What may stand beside the data: a note about it. Our own corrected copies end in .jsonl.fixed."""
 MAGIC = {
@@ -65,16 +69,26 @@ def list_raw_files(paths: Paths, problems: Problems) -> list[Path]:
             _refuse_other(path, place, problems)
             continue
         count += 1
-        other = spelled.setdefault(path.name.casefold(), path.name)
+        other = spelled.setdefault(unicodedata.normalize("NFC", path.name).casefold(), path.name)
         if other != path.name:
-            problems.add(place, "E147", f"differs from {_printable(other)} only by case", "rename one of them")
-        if not _NAME.fullmatch(path.name) or path.name != path.name.strip():
-            problems.add(place, "E148", "unsafe file name", "use at most 200 letters, digits, - _ and .")
+            what = f"differs from {_printable(other)} only by case, or by composed letters"
+            problems.add(place, "E147", what, "rename one of them")
+        if unsafe := _unsafe(path.name):
+            problems.add(place, "E148", f"unsafe file name: {unsafe}", "use at most 200 letters, digits, - _ and .")
         elif _is_readable(path, place, problems):
             files.append(path)
     if not count:
         problems.add(RAW, "E102", "no .jsonl file", "put the records into data/raw/*.jsonl")
     return files
+
+
+def _unsafe(name: str) -> str | None:
+    if len(name) > _LONGEST_NAME:
+        return f"{len(name)} characters"
+    if name != name.strip():
+        return "a space at its beginning or end"
+    found = _UNSAFE.search(name)
+    return found and f"{shown(found[0])} (U+{ord(found[0]):04X})"
 
 
 def _refuse_other(path: Path, place: str, problems: Problems) -> None:

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO
 
 import msgspec
 
+from finetune.characters import is_blank
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import Reference
 from finetune.data.identities import Identities, answer_hash
 from finetune.data.json_faults import Fault, diagnose, find_faults
-from finetune.data.text_rules import check_text, input_key, is_blank, shown
+from finetune.data.text_rules import check_text, input_key, shown
 from finetune.errors import Problems
 
 MAX_LINE_BYTES = 1024 * 1024

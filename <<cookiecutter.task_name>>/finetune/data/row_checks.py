@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
+from finetune.characters import difference, skeleton
 from finetune.config.project import Project
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import completion_text, template_options
 from finetune.data.check_results import RowCheck
+from finetune.data.damage import Kind, Seen, damage
 from finetune.data.personal_data import find_personal_data
 from finetune.data.records import Row
 from finetune.data.spans import odd_spans
@@ -35,6 +37,7 @@ class RowChecks:
     def __init__(self, project: Project, problems: Problems) -> None:
         self.problems = problems
         self.texts_with_personal_data = 0
+        self._damage: dict[Kind, Seen] = {}
         self._task = project.task
         self._names_of_task = _Names(project.task)
         self._policy = project.task.data.personal_data
@@ -85,12 +88,14 @@ class RowChecks:
     def start(self) -> None:
         """Count from 0 again."""
         self.texts_with_personal_data = 0
+        self._damage = {}
         if self.lengths:
             self.lengths.tokenised = self.lengths.over = self.lengths.longest = 0
         self.answers.cut = self.answers.longest = 0
 
     def count_into(self, counts: Any) -> None:
-        """Put what was counted since `start` into the fields personal, tokenised, over, longest, cut and answer."""
+        """Put what was counted since `start` into the fields of the same meaning."""
+        counts.damage = self._damage
         counts.personal = self.texts_with_personal_data
         counts.cut, counts.answer = self.answers.cut, self.answers.longest
         if self.lengths:
@@ -129,8 +134,10 @@ class RowChecks:
             self._report(path, line, "E156", what, "shorten the text, or raise input.max_chars in task_definition.yaml")
 
     def _check_texts(self, row: Row, path: str, line: int) -> None:
-        """Personal data and control tokens."""
+        """Personal data, control tokens, and traces of a wrong conversion, which are counted only."""
         clean = True
+        for kind in {kind for _, text in self._texts(row) for kind in damage(text)}:
+            self._damage.setdefault(kind, Seen(0, [])).add(Seen(1, [f"{path}:{line}"]))
         for field, text in self._texts(row):
             if self._policy != "ignore" and (kinds := find_personal_data(text)):
                 self.texts_with_personal_data += 1
@@ -230,6 +237,9 @@ class _Names:
             report("E135", f"{self._kind} {shown(name)} is not in the task definition", self._hint(name))
 
     def _hint(self, name: str) -> str:
+        alike = {skeleton(known): known for known in self._names}.get(skeleton(name))
+        if alike is not None and alike.casefold() != name.strip().casefold():
+            return f"it looks like {shown(alike)}, but has {difference(name, alike)}"
         folded = {known.casefold(): known for known in self._names}
         near = difflib.get_close_matches(name.strip().casefold()[:80], list(folded), 1, 0.5)
         if near:

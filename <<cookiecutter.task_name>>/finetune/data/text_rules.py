@@ -8,23 +8,11 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from finetune import characters
+
 Report = Callable[[str, str, str], None]
 """Called with (code, message, fix) for each finding."""
 
-# \t \n \v \f \r and U+001C..1E are line and paragraph breaks of real documents: they stay inside one record.
-_CONTROL = re.compile("[\x00-\x08\x0e-\x1b\x1f\x7f]")
-_BIDI = re.compile("[\u202a-\u202e\u2066-\u2069]")
-_TAG = re.compile("[\U000e0000-\U000e007f]")
-_FLAG = re.compile("\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f")  # emoji flags of regions are written with tags
-# Joiners belong to emoji and to Arabic and Indic scripts; beside Latin or Chinese text they only hide something.
-_PLAIN = "[ -~\u3000-\u9fff]"
-_INVISIBLE = re.compile(
-    f"[\u00ad\u180e\u200b\u200e\u200f\u061c\u2060-\u2064\ufeff]|(?<={_PLAIN})[\u200c\u200d]|[\u200c\u200d](?={_PLAIN})"
-)
-HIDDEN = "\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f"
-"""Bidirectional controls, tags and other signs that nobody sees, as ranges for a regular expression."""
-_SUSPECT = re.compile(f"[\x7f{HIDDEN}]")
-DROPPED = re.compile("[\u00ad\u180e\u200b-\u200f\u2060-\u2064\ufeff\U000e0000-\U000e007f]")
 _MAY_OPEN = re.compile("[<\\[\uff1c\ufe64\uff3b]")
 _CONTROL_TOKEN = re.compile(
     r"<\|[^\s|<>]{1,40}\|>|</?s>|\[/?INST\]|<</?SYS>>|<(?:start|end)_of_turn>|<(?:bos|eos|pad|unk|mask)>|</?think>"
@@ -42,14 +30,14 @@ _SECRET = re.compile("|".join(_SECRETS.values()))
 
 
 def normalise(text: str) -> str:
-    """`text` as it is compared: NFKC, case folded, runs of white space as one space.
+    """`text` as it is compared: without what nobody sees, in compatible forms, case folded, white space as one space.
 
     Two records with equal normalised inputs are the same example, and always lie in the same split.
     """
     if text.isascii():
         return " ".join(text.lower().split())
     # Case folding can undo the normal form (U+0345), hence the second pass.
-    return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
+    return " ".join(unicodedata.normalize("NFKC", characters.compatible(text).casefold()).split())
 
 
 def normalise_all(texts: list[str]) -> list[str]:
@@ -73,11 +61,6 @@ def input_digest(normalised: str) -> bytes:
     return hashlib.sha256(normalised.encode("utf-8")).digest()
 
 
-def is_blank(text: str) -> bool:
-    """True when nothing is left of `text` without white space and invisible characters."""
-    return not text.strip() or not (text.isascii() or DROPPED.sub("", text).strip())
-
-
 def check_text(text: str, field: str, report: Report) -> None:
     """Report what must not reach a model: control characters, hidden text, control tokens, secrets."""
     # Most rows pass on three C-level tests; the findings are worked out only when one of them objects.
@@ -94,28 +77,19 @@ def check_text(text: str, field: str, report: Report) -> None:
 
 
 def _control(text: str) -> Iterator[tuple[str, str, str]]:
-    found = _CONTROL.search(text)
-    if found:
+    if found := characters.control(text):
         yield "E116", f"control character {_name(found[0])} at character {found.start() + 1}", "remove it"
 
 
 def _unicode(text: str) -> Iterator[tuple[str, str, str]]:
-    if _SUSPECT.search(text):
-        visible = _FLAG.sub("", text)
-        for pattern, code, what in (
-            (_BIDI, "E117", "bidirectional control character"),
-            (_TAG, "E117", "invisible tag character"),
-            (_INVISIBLE, "W117", "invisible character"),
-        ):
-            found = pattern.search(visible)
-            if found:
-                yield code, f"{what} {_name(found[0])}", "remove it; the model reads it, people do not see it"
+    for code, sign, what in characters.hidden(text):
+        yield code, f"{what}: {_name(sign)}", "remove it; the model reads it, people do not see it"
     if not unicodedata.is_normalized("NFC", text):
         yield "W118", "text is not in Unicode normal form NFC", "save it as NFC; it is trained as written"
 
 
 def _control_tokens(text: str) -> Iterator[tuple[str, str, str]]:
-    found = _CONTROL_TOKEN.search(DROPPED.sub("", unicodedata.normalize("NFKC", text)))
+    found = _CONTROL_TOKEN.search(characters.DROPPED.sub("", unicodedata.normalize("NFKC", text)))
     if found:
         yield "E130", f"control token {shown(found[0])} in the text", "remove or rewrite it; a chat model obeys it"
 

@@ -8,13 +8,10 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
+from finetune.characters import compatible
 from finetune.words import MARKS, WORD
 
 _ARTICLES = frozenset(("a", "an", "the"))
-_IGNORED = re.compile("[\u00ad\u180e\u200b\u200e\u200f\u2060-\u2064\ufeff\ufe0e\ufe0f]")
-"""What nobody sees: soft hyphens, marks of direction, the choice between an emoji's two pictures."""
-_UNLIKE = ("<super>", "<sub>", "<fraction>", "<circle>")
-"""Compatibility forms that must not grow together with a digit: 10² is not 102, 1½ not 11/2; CO₂ is CO2."""
 
 
 def tokens(text: str) -> list[str]:
@@ -22,10 +19,10 @@ def tokens(text: str) -> list[str]:
 
     Signs are an operator as a whole (`++`, `!=`, `->`), a minus before a number, `#` beside a letter, `%`, `&`, `@`,
     currency, every other symbol, and an emoji with all that belongs to it. Punctuation counts only where a text has
-    nothing else. NFKC comes first (full-width forms); a superscript or fraction beside a digit stays apart from it.
+    nothing else. Full-width forms count as plain ones, see finetune.characters.
     """
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", _unlike().sub(r"\g<0> ", _IGNORED.sub("", text))).replace("\u2212", "-")
+        text = compatible(text).replace("\u2212", "-")
     text = text.lower()
     return _token().findall(text) or re.findall(rf"\S[{MARKS}]*", text)
 
@@ -41,12 +38,6 @@ def _token() -> re.Pattern[str]:
     operator = r"[!:?*/-]*[<>=+|^~]+[*/]*"
     number_sign = rf"(?<=\w)\#|\#(?=\w)|(?<![\w{MARKS})\]])[-\u2013](?=\.?\d)"
     return re.compile(rf"{WORD}|{operator}|{number_sign}|[%&@‰]|{flag}|{picture}(?:\u200d{picture})*")
-
-
-@lru_cache(maxsize=1)
-def _unlike() -> re.Pattern[str]:
-    signs = "".join(sign for sign in map(chr, range(0x20000)) if unicodedata.decomposition(sign).startswith(_UNLIKE))
-    return re.compile(rf"[\d{signs}](?=[{signs}])|[{signs}](?=\d)")
 
 
 def token_f1(predicted: str, reference: str) -> float:

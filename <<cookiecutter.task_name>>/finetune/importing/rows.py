@@ -12,11 +12,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finetune.characters import UNSEEN
 from finetune.config.project import Project
 from finetune.data.records import LineReader
 from finetune.data.row_checks import RowChecks
 from finetune.data.scan.screens import Screen
-from finetune.data.text_rules import HIDDEN
 from finetune.errors import Problem, Problems
 from finetune.importing.annotation_tools import Choice
 from finetune.importing.drafts import Draft
@@ -26,7 +26,7 @@ from finetune.importing.spans import entities_of
 _ESCAPED = re.compile(r"_x000[dD]_\r?\n?|_x000[aA]_")
 _SEPARATORS = re.compile(r"\s*[,;|、，；/]\s*")
 _QUOTED = re.compile(r'field "[^"]*"(?:\[\d+\])?[.\w]*: |(?<![+\w])\d+\b|"(?:[^"\\]|\\.)*"')
-_OUTER = re.compile(rf"^[\s{HIDDEN}]+|[\s{HIDDEN}]+$")
+_OUTER = re.compile(rf"^[\s{UNSEEN}]+|[\s{UNSEEN}]+$")
 Row = dict[str, Any]
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import msgspec
 
+from finetune.characters import is_blank
 from finetune.config.project import Project
-from finetune.data.text_rules import check_text, is_blank, shown
+from finetune.data.text_rules import check_text, shown
 from finetune.data.tokens.control_tokens import ControlTokens, Unproved
 from finetune.data.tokens.lengths import TokenLengths
 from finetune.inference.artefacts import TRANSFORMERS, context, tokenizer_files

@@ -76,7 +76,7 @@ def build_report(
             Histogram(task.input.max_chars, _bins(counts.input_chars)), Histogram(None, _bins(counts.output_chars))
         ),
         duplicates=Duplicates(checks.exact_duplicates, checks.conflicts, _near(survey, checks)),
-        languages=Languages(task.language, languages.scripts, languages.mixed, languages.simplified),
+        languages=Languages(task.language, languages.scripts, languages.mixed, languages.simplified, languages.rows),
         groups=Groups(len(survey.groups), len(set(survey.groups.values()))),
         row_checks=_row_checks(survey, checks),
         problems=ProblemList(survey.problems.error_count, survey.problems.warning_count, survey.problems.all),

@@ -61,7 +61,7 @@ def checks(report: DataReport) -> list[Check]:
     if report.languages is None:
         rows.append(Check("language and script", False, reason=NO_RESULT))
     else:
-        rows.append(Check("language and script", True, f"{count(_lettered(report.languages), 'row')} with letters"))
+        rows.append(Check("language and script", True, f"{count(report.languages.rows, 'row')} looked at"))
     if report.classes:
         if report.stratification is None:
             rows.append(Check("share of every class per split", False, reason=NO_RESULT))
@@ -145,8 +145,7 @@ def near_sentences(near: NearDuplicates | None) -> list[str]:
 
 def language_sentences(languages: Languages) -> list[str]:
     """What is unusual about the scripts of the rows."""
-    total = _lettered(languages)
-    said = [f"{count(languages.mixed, 'row')} of {total:,} mix scripts."] if languages.mixed else []
+    said = [f"{count(languages.mixed, 'row')} of {languages.rows:,} mix scripts."] if languages.mixed else []
     if languages.simplified:
         said.append(f"{count(languages.simplified, 'row')} with characters of Simplified Chinese only.")
     return said
@@ -155,10 +154,6 @@ def language_sentences(languages: Languages) -> list[str]:
 def scripts(languages: Languages) -> list[tuple[str, int]]:
     """(script, rows), the commonest first; scripts without a row are left out."""
     return sorted(((name, rows) for name, rows in languages.scripts.items() if rows), key=lambda item: -item[1])
-
-
-def _lettered(languages: Languages) -> int:
-    return sum(languages.scripts.values())
 
 
 def limit_sentence(histogram: Histogram | None, lengths: Lengths | None) -> str:

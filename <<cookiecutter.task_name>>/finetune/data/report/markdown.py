@@ -159,10 +159,9 @@ def _languages(report: DataReport) -> list[str]:
     languages = report.languages
     if languages is None:
         return []
-    total = sum(languages.scripts.values())
-    rows = [(plain(name), n, share(n, total)) for name, n in scripts(languages)]
+    rows = [(plain(name), n, share(n, languages.rows)) for name, n in scripts(languages)]
     said = [f"Declared: {plain(languages.declared)}.", *language_sentences(languages)]
-    return ["## Languages", " ".join(said), _table(("script", "rows", "share"), rows) if rows else ""]
+    return ["## Languages", " ".join(said), _table(("rows with", "rows", "share"), rows) if rows else ""]
 
 
 def _checks(report: DataReport) -> list[str]:

@@ -120,13 +120,14 @@ class Groups(Struct, frozen=True):
 
 
 class Languages(Struct, frozen=True):
-    """Rows by the script that most of their letters belong to."""
+    """Rows by the scripts that occur in them: a row with two scripts counts for both, one without letters for none."""
 
     declared: str
     scripts: dict[str, Count]
     mixed: Count = 0
     simplified: Count = 0
     """Rows with characters that exist in Simplified Chinese only."""
+    rows: Count = 0
 
 
 class OffShare(Struct, frozen=True):

@@ -13,6 +13,7 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.data.check_results import RowCheck
+from finetune.data.damage import Kind, Seen
 from finetune.data.identities import answer_hash
 from finetune.data.languages import LanguageCounts
 from finetune.data.records import Layout, LineReader
@@ -39,6 +40,8 @@ class Counts(msgspec.Struct):
     input_chars: Counter[int] = msgspec.field(default_factory=Counter)
     output_chars: Counter[int] = msgspec.field(default_factory=Counter)
     languages: LanguageCounts = msgspec.field(default_factory=LanguageCounts)
+    damage: dict[Kind, Seen] = msgspec.field(default_factory=dict)
+    """Rows with traces of a wrong conversion."""
     personal: int = 0
     """Texts with personal data."""
     tokenised: int = 0
@@ -55,6 +58,8 @@ class Counts(msgspec.Struct):
         self.input_chars.update(others.input_chars)
         self.output_chars.update(others.output_chars)
         self.languages.merge(others.languages)
+        for kind, seen in others.damage.items():
+            self.damage.setdefault(kind, Seen(0, [])).add(seen)
         self.personal += others.personal
         self.tokenised, self.over = self.tokenised + others.tokenised, self.over + others.over
         self.longest = max(self.longest, others.longest)

@@ -17,20 +17,21 @@ from typing import Any
 
 import msgspec
 
+from finetune.characters import ODD, is_blank
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import completion_text
+from finetune.data.damage import MAY_BE
 from finetune.data.personal_data import MAY_HOLD
 from finetune.data.records import MAX_LINE_BYTES
 from finetune.data.row_checks import RowChecks
 from finetune.data.spans import odd_spans
-from finetune.data.text_rules import HIDDEN
 
 # Too short for a secret, or of digits that make none (a UUID).
 _PLAIN_ID = re.compile(r"[A-Za-z0-9.-]{1,19}|[0-9a-f-]{1,64}")
-_ODD_ASCII = "<[@_\x7f" + "".join(map(chr, range(32)))
+_ODD_ASCII = "<[@_&\\\x7f" + "".join(map(chr, range(32)))
 _ALLOWED_SPACES = "\t\n\v\f\r\x1c\x1d\x1e"
 _SECRET_STARTS = ("sk-", "AKIA", "PRIVATE KEY")
-_ODD_WIDE = "<[@_\x00-\x08\x0e-\x1b\x1f\x7f" + HIDDEN
+_ODD_WIDE = "<[@_" + ODD
 _FEW_DIGITS = 7
 """No personal datum has fewer than eight digits."""
 
@@ -196,7 +197,8 @@ class Screen:
         return bool(
             self._odd_wide.search(text)
             or MAY_HOLD.search(text)
-            or not text.strip()
+            or MAY_BE.search(text)
+            or is_blank(text)
             or not unicodedata.is_normalized("NFC", text)
             or any(start in text for start in _SECRET_STARTS)
         )

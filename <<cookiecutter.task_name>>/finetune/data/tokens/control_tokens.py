@@ -9,10 +9,10 @@ from typing import Any
 
 import msgspec
 
+from finetune.characters import DROPPED
 from finetune.config.task import TaskDefinition
 from finetune.data.chat_format import completion_text, system_text
 from finetune.data.records import Row
-from finetune.data.text_rules import DROPPED
 from finetune.data.tokens.base_tokenizer import BaseTokenizer
 
 _QUESTION, _ANSWER = "QUESTIONGOESHERE", "ANSWERGOESHERE"

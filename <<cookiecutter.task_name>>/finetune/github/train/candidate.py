@@ -11,6 +11,7 @@ import base64
 import binascii
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from finetune.config.strict_yaml import MAX_BYTES as MAX_CONFIG_BYTES
 from finetune.data.raw_files import LFS
 from finetune.errors import FinetuneError, Problems, printable
 from finetune.provenance import staged
+from finetune.words import MARKS
 
 if TYPE_CHECKING:
     from finetune.github.client.api import GitHub
@@ -31,7 +33,8 @@ MAX_FILES = 200
 MAX_DATA_BYTES = 50_000_000
 """Of one data file; GitHub itself warns beyond 50 MB."""
 MAX_TOTAL_BYTES = 200_000_000
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_NAME = re.compile(rf"[^\W_][\w{MARKS}.-]{{0,99}}")
+_NAME_BYTES = 200
 _SHA = re.compile(r"[0-9a-f]{40}")
 _MODES = {
     "120000": "a symbolic link",
@@ -107,7 +110,7 @@ def select(tree: Iterable[TreeEntry], problems: Problems) -> list[TreeEntry]:
             if entry.type != "tree":
                 _refuse_kind(entry, problems)
         elif entry.type != "tree" and (_is_data(entry, problems) or _is_config(entry, problems)):
-            twin = wanted.setdefault(entry.path.casefold(), entry)
+            twin = wanted.setdefault(unicodedata.normalize("NFC", entry.path).casefold(), entry)
             if twin is not entry:
                 message = f"stands there twice, or differs from {printable(twin.path)} only by case"
                 problems.add(printable(entry.path), "E147", message, "rename one of them")
@@ -153,7 +156,7 @@ def _refuse_kind(entry: TreeEntry, problems: Problems) -> None:
 
 
 def _is_safe(entry: TreeEntry, name: str, problems: Problems) -> bool:
-    if _NAME.fullmatch(name):
+    if _NAME.fullmatch(name) and len(name.encode()) <= _NAME_BYTES:
         return True
     fix = "use at most 100 letters, digits, - _ and ., the first one a letter or digit"
     problems.add(printable(entry.path), "E617", "unsafe file name", fix)
