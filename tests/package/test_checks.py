@@ -77,8 +77,25 @@ def test_the_same_input_with_another_label_is_an_error_that_names_both_lines(mak
     rows = raw_rows("classification")
     checks, problems = check(make_project(rows=[*rows, {"input": rows[4]["input"], "label": "billing"}]))
     assert places(problems) == [("E132", 61)]
-    assert "rows.jsonl:5" in problems.errors[0].message
+    assert "rows.jsonl:5" in problems.errors[0].message and "as written" not in problems.errors[0].message
     assert checks.conflicts == 1
+
+
+def test_texts_that_are_the_same_only_after_normalisation_are_told_apart(make_project):
+    rows = [
+        *raw_rows("classification"),
+        {"input": "room １02", "label": "billing"},
+        {"input": "room 102", "label": "shipping"},
+    ]
+    _, problems = check(make_project(rows=rows))
+    assert places(problems) == [("E132", 62)]
+    assert "as written it has U+0031 where the other has U+FF11, at character 6" in problems.errors[0].message
+    other = [
+        *raw_rows("classification"),
+        {"input": "room 10²", "label": "billing"},
+        {"input": "room 102", "label": "shipping"},
+    ]
+    assert check(make_project(rows=other))[1].errors == []
 
 
 def test_entities_in_another_order_are_a_duplicate_not_a_conflict(make_project):

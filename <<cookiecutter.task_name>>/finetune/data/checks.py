@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import product
 
+from finetune.characters import difference
 from finetune.data.account import FIX, Account, Loss, losses
 from finetune.data.check_results import SplitCounts
 from finetune.data.raw_files import RAW
@@ -106,9 +107,11 @@ class Checks:
             code = "E131" if self._task.data.duplicates == "error" else "W131"
             self._report(row, code, f"duplicate of {place} (same input after normalisation)", "remove one of them")
         else:
-            self._report(
-                row, "E132", f"same input as {place}, other {self._task.output.field}", "decide which one is right"
-            )
+            what = f"same input as {place}, other {self._task.output.field}"
+            text, other = self._survey.input_of(row), self._survey.input_of(first)
+            if text != other:  # by case, width, white space, composition or what nobody sees
+                what += f"; as written it has {difference(text, other)}"
+            self._report(row, "E132", what, "decide which one is right")
         here, there = self.split_of(row), self.split_of(first)
         if here != there:
             what = f"same input as {place}, which lies in {there} and this one in {here}"
