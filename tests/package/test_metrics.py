@@ -214,6 +214,28 @@ def test_a_perfect_answer_is_right_and_another_one_less_so(want: str, wrong: str
     assert max(metrics[name] for name in ("rouge_l", "token_f1", "chrf", "exact_match")) < 1.0
 
 
+@pytest.mark.parametrize(
+    ("text", "want", "got", "value"),
+    [
+        ("two red lamps on Monday", ("red lamps", "Monday"), ("lamps", "Monday"), 2 * 1.5 / 4),
+        ("兩盞紅色檯燈", ("紅色檯燈",), ("檯燈",), 0.5),
+        ("a lamp, a lamp", ("lamp",), ("lamp", "lamp"), 2 / 3),
+        ("a lamp", ("lamp",), ("desk",), 0.0),
+        ("a lamp", (), (), 1.0),
+        ("cafe\u0301 noir", ("café noir",), ("cafe\u0301",), 0.5),
+    ],
+)
+def test_entities_match_in_part_where_they_overlap(text: str, want: Any, got: Any, value: float) -> None:
+    sides = [[{"type": "item", "text": name} for name in names] for names in (want, got)]
+    assert score(ORDER, predictions([tuple(sides)]), [text]).metrics["entity_f1_partial"] == pytest.approx(value)
+
+
+def test_a_partial_match_looks_at_no_types() -> None:
+    want, got = entities(("item", "May")), entities(("date", "May"))
+    metrics = score(ORDER, predictions([(want, got)]), ["May comes"]).metrics
+    assert (metrics["entity_f1"], metrics["entity_f1_partial"]) == (0.0, 1.0)
+
+
 def test_an_entity_counts_in_every_normal_form() -> None:
     want = entities(("item", "Café  noir"), ("item", "\u304c"))
     got = entities(("item", "Cafe\u0301 noir "), ("item", "\u304b\u3099"))

@@ -14,7 +14,14 @@ from finetune.config.presets import MEMORY_GB
 
 METRICS: dict[str, tuple[str, ...]] = {
     "classification": ("macro_f1", "accuracy"),
-    "extraction": ("entity_f1", "entity_precision", "entity_recall", "json_validity", "exact_match"),
+    "extraction": (
+        "entity_f1",
+        "entity_f1_partial",
+        "entity_precision",
+        "entity_recall",
+        "json_validity",
+        "exact_match",
+    ),
     "generation": ("rouge_l", "chrf", "token_f1", "exact_match"),
 }
 """Metrics that fit each task type; the first one is the default primary metric."""

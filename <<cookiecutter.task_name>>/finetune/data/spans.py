@@ -51,6 +51,25 @@ def in_text_order(text: str, entities: Sequence[Entity]) -> list[Entity]:
     return [entities[number] for number in sorted(range(len(entities)), key=order)]
 
 
+def overlap(one: Sequence[Span | None], other: Sequence[Span | None]) -> tuple[int, int]:
+    """(equal, partial): places that both have, and places of `one` that overlap another of `other`; each is used once.
+
+    The partial match of nervaluate 1.2 (MUC-5), which looks at no types: a place of `one` takes the first free place of
+    `other` that is the same, else the first that overlaps it.
+    """
+    free = [place for place in other if place]
+    equal = partial = 0
+    for place in one:
+        near = [there for there in free if place and there[0] < place[1] and place[0] < there[1]]
+        if place in near:
+            equal += 1
+            free.remove(place)
+        elif near:
+            partial += 1
+            free.remove(near[0])
+    return equal, partial
+
+
 def odd_spans(text: str, entities: Sequence[Entity]) -> Iterator[tuple[str, str, str]]:
     """(code, message, fix) of every mention that an answer could hardly name; texts that do not occur are E151's."""
     named = Counter((entity["type"], entity["text"]) for entity in entities)

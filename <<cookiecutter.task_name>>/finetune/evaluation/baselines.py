@@ -29,7 +29,7 @@ def majority(project: Project, records: list[EvaluationRecord]) -> Majority:
     answer = most_frequent_answer(project)
     parsed = parse_completion(project.task, answer)
     predictions = [Prediction(record.id, record.reference, answer, parsed) for record in records]
-    metrics = score(project.task, predictions).metrics
+    metrics = score(project.task, predictions, [record.input for record in records]).metrics
     return Majority(value=metrics[project.task.metrics.primary], metrics=metrics, answer=answer)
 
 

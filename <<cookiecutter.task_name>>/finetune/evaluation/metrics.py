@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from finetune.config.task import TaskDefinition
 from finetune.config.task_defaults import METRICS
+from finetune.data.spans import overlap, spans
 from finetune.evaluation.report_parts import ClassRow, Confusion
 from finetune.evaluation.textual import canonical, same_text, token_f1, tokens
 
@@ -71,13 +72,17 @@ class Scores:
     unfinished: int = 0
 
 
-def score(task: TaskDefinition, predictions: Sequence[Prediction]) -> Scores:
-    """Score predictions by the task's type. Raises ValueError when there are none: an empty test proves nothing."""
+def score(task: TaskDefinition, predictions: Sequence[Prediction], texts: Sequence[str] = ()) -> Scores:
+    """Score predictions by the task's type. Raises ValueError when there are none: an empty test proves nothing.
+
+    `texts` are the inputs, in the order of the predictions: entities overlap where they stand. Without them an entity
+    overlaps itself alone.
+    """
     if not predictions:
         raise ValueError("no predictions to score")
     statistics = {
         "classification": lambda: _classification(task.label_names, predictions),
-        "extraction": lambda: _extraction(predictions),
+        "extraction": lambda: _extraction(predictions, texts),
         "generation": lambda: _generation(predictions),
     }[task.task_type]()
     assert set(METRICS[task.task_type]) == set(statistics)
@@ -166,13 +171,31 @@ def bag(entities: Sequence[Entity] | None) -> Counter[tuple[str, str]]:
     return Counter((entity["type"], canonical(entity["text"])) for entity in entities or ())
 
 
-def _extraction(predictions: Sequence[Prediction]) -> dict[str, RowStatistics]:
-    """Micro precision, recall and F1 over (type, text) multisets per row; validity of the JSON; rows wholly right."""
+def _overlapping(prediction: Prediction, text: str) -> float:
+    """How many entities match in part: one for an equal place, a half for an overlap (nervaluate's partial match)."""
+    text = canonical(text)
+    sides = [
+        spans(text, [{**entity, "text": canonical(entity["text"])} for entity in side or ()])
+        for side in (prediction.parsed, prediction.reference)
+    ]
+    equal, partial = overlap(*sides)
+    return equal + partial / 2
+
+
+def _extraction(predictions: Sequence[Prediction], texts: Sequence[str]) -> dict[str, RowStatistics]:
+    """Micro precision, recall and F1 over (type, text) multisets per row; validity of the JSON; rows wholly right.
+
+    entity_f1_partial is micro too, by places in the text and whatever the types.
+    """
     import numpy as np
 
     pairs = [(bag(p.parsed), bag(p.reference)) for p in predictions]
     counts = np.array([[(got & want).total(), got.total(), want.total()] for got, want in pairs], dtype=float)
+    near = counts.copy()
+    if texts:
+        near[:, 0] = [_overlapping(p, text) for p, text in zip(predictions, texts, strict=True)]
     return {
+        "entity_f1_partial": RowStatistics(near, lambda s: _share(2 * s[..., 0], s[..., 1] + s[..., 2])),
         "entity_f1": RowStatistics(counts, lambda s: _share(2 * s[..., 0], s[..., 1] + s[..., 2])),
         "entity_precision": RowStatistics(counts, lambda s: _share(s[..., 0], s[..., 1], empty=s[..., 2])),
         "entity_recall": RowStatistics(counts, lambda s: _share(s[..., 0], s[..., 2], empty=s[..., 1])),

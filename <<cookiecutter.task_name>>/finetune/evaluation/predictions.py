@@ -135,7 +135,12 @@ def score_artefact(
         facts = _Facts(runtime=runtime).model_dump(exclude_unset=True)
         write_manifest(manifest, step=f"predict {artefact}", inputs=inputs, outputs=[kept], facts=facts)
     return ArtefactScore(
-        artefact, fingerprint, score(project.task, predictions), predictions, recorded is not None, runtime
+        artefact,
+        fingerprint,
+        score(project.task, predictions, [record.input for record in records]),
+        predictions,
+        recorded is not None,
+        runtime,
     )
 
 
@@ -161,6 +166,12 @@ def read_predictions(path: Path) -> Iterator[Prediction]:
     with open(path, "rb") as file:
         for line in file:
             yield decode(line)
+
+
+def score_kept(project: Project, path: Path) -> Scores:
+    """Scores of kept predictions, computed again; the manifest beside them has to name the test set that lies here."""
+    predictions = list(read_predictions(path))
+    return score(project.task, predictions, [record.input for record in read_test(project, len(predictions))])
 
 
 def _predict(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from finetune.evaluation.gate import PASSED
-from finetune.evaluation.predictions import read_predictions
+from finetune.evaluation.predictions import score_kept
 from finetune.evidence.facts import Facts
 from finetune.evidence.findings import Finding, done, failed, not_yet
 from finetune.evidence.registry import evidence
@@ -55,12 +55,11 @@ def recomputed(facts: Facts) -> float | Finding:
 
     Raises ImportError where the train extra is not installed.
     """
-    from finetune.evaluation.metrics import score
-
     if facts.predictions_problem:
         return facts.predictions_problem
-    predictions = list(read_predictions(facts.paths.predictions / "adapter.jsonl"))
-    return score(facts.task, predictions).metrics[facts.task.metrics.primary]
+    assert facts.project, "ask unloaded() first"
+    scores = score_kept(facts.project, facts.paths.predictions / "adapter.jsonl")
+    return scores.metrics[facts.task.metrics.primary]
 
 
 @evidence

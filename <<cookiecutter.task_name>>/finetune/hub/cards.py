@@ -33,6 +33,7 @@ _TASK_TYPE = {
 _METRIC_TYPE = {
     "macro_f1": "f1",
     "entity_f1": "f1",
+    "entity_f1_partial": "f1",
     "token_f1": "f1",
     "entity_precision": "precision",
     "entity_recall": "recall",

@@ -156,8 +156,7 @@ def _check_table(project: Project, report: EvaluationReport, shown: str, problem
 def _check_measurements(
     project: Project, report: EvaluationReport, shown: str, problems: Problems
 ) -> dict[str, Measured]:
-    from finetune.evaluation.metrics import score
-    from finetune.evaluation.predictions import artefact_digest, read_predictions
+    from finetune.evaluation.predictions import artefact_digest, score_kept
 
     test = _check_test_set(project, report, shown, problems)
     rows = {row.name: row for row in report.artefacts}
@@ -177,7 +176,7 @@ def _check_measurements(
         if manifest.inputs.get("artefact") != shipped or manifest.inputs.get("test") != test:
             problems.add(where, "E807", f"{name} is not the one that was measured", f"run scripts/{step} again")
             continue
-        scores = score(project.task, list(read_predictions(kept)))
+        scores = score_kept(project, kept)
         row = rows.get(name)
         reported = report.primary.value if name == ADAPTER else row.value if row else None
         if reported is None or not abs(reported - scores.metrics[primary]) <= _SAME:
