@@ -13,7 +13,7 @@ import pytest
 
 from bad_inputs import BAD, Bad, bad, judge, places, row
 
-GOOD = row()
+GOOD, BOM = row(), b"\xef\xbb\xbf"
 UTF16 = GOOD.decode().encode("utf-16")
 INVALID = GOOD + b'{"input": "caf\xff", "label": "shipping"}\n'
 CONTROL = b'{"input": "a\x01b", "label": "shipping"}\n'
@@ -36,8 +36,21 @@ CASES = [
     bad("D2 only blank lines", b"\n \n\n", "E102", 1, "no records"),
     bad("D3 blank line between records", GOOD + b"\n" + row("b"), "W103", 2),
     bad("D4 byte order mark", b"\xef\xbb\xbf" + GOOD, "E104", 1),
-    bad("D4 joined files", GOOD + b"\xef\xbb\xbf" + GOOD.replace(b"a", b"b", 1), "E104", 2, "--fix"),
-    bad("D4 joined without a line end", GOOD.strip() + b"\xef\xbb\xbf" + GOOD, "E108", 1, "two JSON values"),
+    bad("D4 in the middle", GOOD + BOM + row("b"), "E104", 2, "beside the record"),
+    bad("D4 twice", BOM + BOM + GOOD, "E104", 1),
+    bad("D4 at the end", GOOD + BOM, "E104", 2),
+    bad("D4 read as Latin-1", "ï»¿".encode() + GOOD, "E104", 1),
+    bad("D4 between joined records", GOOD.strip() + BOM + row("b"), "E104", 1,
+        f"at column {len(GOOD)}: two files were joined"),
+    bad("D4 in a name", b'{"\\ufeffinput": "a b", "label": "billing"}\n', "E104", 1, "in the name of the field"),
+    bad("D4 of UTF-16 in the middle", GOOD + b"\xff\xfe" + row("b"), "E105", 2, "the byte order mark of UTF-16"),
+    bad("D5 UTF-16 in the middle", GOOD + UTF16[2:-1].replace(b"\n", b""), "E105", 2, "a piece of UTF-16"),
+    bad("D24 Ctrl-Z at the end", GOOD + b"\x1a", "E116", 2, "Ctrl-Z"),
+    bad("D24 Ctrl-Z before a record", GOOD + b"\x1a" + row("b"), "E116", 2, "Ctrl-Z"),
+    bad("D24 Ctrl-Z between joined records", GOOD.strip() + b"\x1a" + row("b"), "E116", 1, "two files were joined"),
+    bad("D12 three objects", GOOD.strip() + row("b").strip() + row("c"), "E108", 1, "3 JSON values on one line"),
+    bad("D12 a comma after an object", GOOD + row("b").strip() + b",\n" + row("c"), "E108", 2,
+        "a comma after the JSON object"),
     bad("D5 UTF-16", UTF16, "E105", 1, "looks like UTF-16"),
     bad("D5 UTF-16 without mark", UTF16[2:], "E105", 1, "looks like UTF-16"),
     bad("D6 invalid byte", INVALID, "E105", 2, f"0xff at byte 15 of the line, offset {len(GOOD) + 14} of the file"),
@@ -58,8 +71,12 @@ CASES = [
     bad("D16 trailing comma", b'{"input": "a", "label": "shipping",}\n', "E110", 1, "near"),
     bad("D16 comment", b'{"input": "a", /* x */ "label": "shipping"}\n', "E110", 1, "near"),
     bad("D17 repeated key", b'{"input": "a", "label": "billing", "label": "shipping"}\n', "E111", 1, "label"),
-    bad("D17 other spelling", b'{"input": "a", "label": "billing", "l\\u0061bel": "shipping"}\n', "E111", 1, "label"),
-    bad("D17 first spelling", b'{"\\u0069nput": "b", "input": "a", "label": "billing"}\n', "E111", 1, "input"),
+    bad("D17 an escaped key", b'{"input": "a", "label": "billing", "l\\u0061bel": "shipping"}\n', "E111", 1,
+        "in two spellings"),
+    bad("D17 a key in NFC and NFD", '{"input": "a", "label": "billing", "é": 1, "e\u0301": 2}\n'.encode(), "E111",
+        1, "é"),
+    bad("D17 in an entity", b'{"input": "a b", "entities": [{"type": "product", "text": "a", "t\\u0079pe": "x"}]}\n',
+        "E111", 1, "type", task_type="extraction"),
     bad("D18 NaN", b'{"input": NaN, "label": "shipping"}\n', "E112", 1, "NaN"),
     bad("D18 Infinity", b'{"input": "a", "label": -Infinity}\n', "E112", 1, "Infinity"),
     bad("D19 1e400", b'{"input": "a", "label": 1e400}\n', "E112", 1),

@@ -16,6 +16,7 @@ from finetune.data.fixing import correct, fix
 from finetune.data.stage import validate
 from repository import ROOT
 
+BOM = b"\xef\xbb\xbf"
 NAME = "data/raw/rows.jsonl"
 CLEAN = b'{"input": "a", "label": "billing"}\n'
 
@@ -23,14 +24,32 @@ CLEAN = b'{"input": "a", "label": "billing"}\n'
 @pytest.mark.parametrize(
     ("original", "corrected", "said"),
     [
-        (b"\xef\xbb\xbf" + CLEAN, CLEAN, "1 byte order mark removed (line 1)"),
-        (CLEAN + b"\xef\xbb\xbf" * 2 + CLEAN, CLEAN * 2, "1 byte order mark removed (line 2)"),
+        (b"\xef\xbb\xbf" + CLEAN, CLEAN, "byte order mark removed"),
         (CLEAN.replace(b"\n", b"\r\n") * 2, CLEAN * 2, "2 line ends from CRLF to LF"),
         (CLEAN.replace(b"\n", b"\r\r\n"), CLEAN, "1 line end from CRLF to LF"),
         (b"\n" + CLEAN + b" \t\n\n" + CLEAN, CLEAN * 2, "3 blank lines removed (lines 1, 3, 4)"),
         (CLEAN.strip() + b"\n\n ", CLEAN, "2 blank lines removed (lines 2, 3)"),
         ('{"input":  "cafe\u0301"}\n'.encode(), '{"input":  "café"}\n'.encode(), "1 row to NFC (line 1)"),
         (b'{"input": "cafe\\u0301"}', '{"input":"café"}'.encode(), "1 row to NFC (line 1)"),
+        (CLEAN + b"\xef\xbb\xbf" + CLEAN, CLEAN * 2, "byte order mark removed (line 2)"),
+        (b"\xef\xbb\xbf" * 2 + CLEAN + b"\xef\xbb\xbf", CLEAN, "byte order mark removed (lines 1, 2)"),
+        ("ï»¿".encode() + CLEAN, CLEAN, "byte order mark removed"),
+        (CLEAN.strip() + b"\xef\xbb\xbf" + CLEAN, CLEAN * 2, "records of one line parted (line 1)"),
+        (CLEAN.strip() * 3, CLEAN * 2 + CLEAN.strip(), "records of one line parted (line 1)"),
+        (
+            CLEAN.strip() + b"\x1a" + CLEAN + b"\x1a",
+            CLEAN * 2,
+            "Ctrl-Z removed (line 2), records of one line parted (line 1)",
+        ),
+        (CLEAN + CLEAN.strip() + b",\n", CLEAN * 2, "1 comma after a record removed (line 2)"),
+        (
+            '{"\ufeffa": "\ufeff"}\n'.encode(),
+            '{"a":"\ufeff"}\n'.encode(),
+            "byte order mark removed from names (line 1)",
+        ),
+        (b'{"\\uFEFFa": "b"}\n', b'{"a":"b"}\n', "byte order mark removed from names (line 1)"),
+        (b'{"\\ufeffa": "b", "a": "c"}\n', b'{"\\ufeffa": "b", "a": "c"}\n', ""),
+        (CLEAN.strip() + b" {x}\n", CLEAN.strip() + b" {x}\n", ""),
         (CLEAN.strip(), CLEAN.strip(), ""),
         (b'{"input": "\\u00e9"}\n', b'{"input": "\\u00e9"}\n', ""),
         (b"\xef\xbb\xbf\r\n", b"\xef\xbb\xbf\r\n", ""),
@@ -46,7 +65,11 @@ def test_only_what_is_mechanical_is_corrected_and_named(original: bytes, correct
 
 
 @given(
-    st.lists(st.sampled_from([CLEAN, b"\r\n", b"\n", b"\r", b"x", "e\u0301".encode(), b"\xff", b" ", b"\xef\xbb\xbf"]))
+    st.lists(
+        st.sampled_from(
+            [CLEAN, CLEAN[:-1], b"\r\n", b"\n", b"\r", b"x", "e\u0301".encode(), b"\xff", b" ", BOM, b"\x1a", b","]
+        )
+    )
 )
 def test_correcting_twice_changes_nothing_more(pieces: list[bytes]) -> None:
     once, _ = correct(b"".join(pieces))
@@ -75,12 +98,7 @@ def test_the_copy_lies_beside_the_original_and_passes_after_it_is_taken_over(mak
     assert run(fix, project=project.paths.root) == 0
     said = capsys.readouterr().err
     assert f"mv {NAME}.fixed {NAME}" in said
-    for part in (
-        "1 byte order mark removed (line 1)",
-        "6 line ends",
-        "1 blank line removed (line 6)",
-        "1 row to NFC (line 4)",
-    ):
+    for part in ("byte order mark removed", "6 line ends", "1 blank line removed (line 6)", "1 row to NFC (line 4)"):
         assert part in said
     assert file.read_bytes() == original
     assert run(validate, project=project.paths.root, as_json=True) == 2  # the copy itself is not read

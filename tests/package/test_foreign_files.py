@@ -15,6 +15,9 @@ import exports
 import exports_spans
 from bad_inputs import judge, places
 from conftest import raw_rows
+from finetune.console import run
+from finetune.data.fixing import fix
+from finetune.data.layouts import one_a_line
 from repository import ROOT
 
 NAMES = {
@@ -92,6 +95,92 @@ def test_pretty_printed_json_is_one_problem_of_the_file(make_project, capsys, ca
     assert len(problems) == 1 and problems[0]["path"] == "data/raw/case.jsonl"
     assert problems[0]["code"] == ("E109" if case.startswith("array") else "E176")
     assert "python scripts/import_data.py data/imports/case.jsonl" in problems[0]["fix"]
+
+
+ROWS = raw_rows("classification")
+LINES_OF = [json.dumps(row) for row in ROWS]
+CELLS = [list(row.values()) for row in ROWS]
+COLUMNS = {name: {str(n): row[name] for n, row in enumerate(ROWS)} for name in ROWS[0]}
+LAYOUTS = {
+    "an array of objects": json.dumps(ROWS),
+    "a pretty-printed array of objects": "[\n" + ",\n".join(LINES_OF) + "\n]\n",
+    "arrays of objects": "\n".join(f"[{line}]" for line in LINES_OF),
+    "an array of arrays": json.dumps([list(ROWS[0]), *CELLS]),
+    "a pretty-printed array of arrays": json.dumps([list(ROWS[0]), *CELLS], indent=1),
+    "arrays of cells": "\n".join(map(json.dumps, [list(ROWS[0]), *CELLS])),
+    'a JSON object with the records in "data"': json.dumps({"version": "1", "data": ROWS}),
+    'a JSON object with the records in "rows"': json.dumps({"rows": ROWS}, indent=2),
+    "JSON objects with a comma after each": ",\n".join(LINES_OF),
+    "pretty-printed JSON objects": ",\n".join(json.dumps(row, indent="\t") for row in ROWS),
+    "a JSON table by columns": json.dumps(COLUMNS),
+    "a JSON object of records by number": json.dumps({str(n): row for n, row in enumerate(ROWS)}, indent=1),
+    "a JSON table of columns and rows": json.dumps({"columns": list(ROWS[0]), "index": [1], "data": CELLS}),
+    "JSON objects inside strings": "\n".join(map(json.dumps, LINES_OF)),
+}
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_another_layout_is_named_once_and_written_one_a_line_by_fix_and_by_import(make_project, capsys, kind) -> None:
+    project = make_project()
+    file = project.paths.raw / "rows.jsonl"
+    file.write_text(LAYOUTS[kind], encoding="utf-8")
+    _, problems, _ = judge(project.paths.root, capsys)
+    of_file = [problem for problem in problems if problem["path"] == "data/raw/rows.jsonl"]
+    assert [problem["code"] for problem in of_file] in (["E109"], ["E176"])
+    assert kind + ", not one object per line" in of_file[0]["message"]
+    assert run(fix, project=project.paths.root) == 0
+    copy = file.with_name("rows.jsonl.fixed")
+    assert [json.loads(line) for line in copy.read_text(encoding="utf-8").splitlines()] == ROWS
+    if "version" in LAYOUTS[kind]:
+        assert 'without "version" beside them' in capsys.readouterr().err
+    if "strings" in kind:
+        return  # nothing but --fix reads these, and the message says no other way
+    copy.unlink()
+    done = follow(project.paths.root, of_file[0]["fix"])
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] == ROWS
+    assert judge(project.paths.root, capsys)[0] == 0
+
+
+def test_cells_without_names_are_left_to_the_import_which_asks_or_finds_out(make_project, capsys) -> None:
+    project = make_project()
+    (project.paths.raw / "rows.jsonl").write_text("\n".join(map(json.dumps, CELLS)), encoding="utf-8")
+    _, problems, _ = judge(project.paths.root, capsys)
+    assert "--fix" not in problems[0]["message"]
+    assert run(fix, project=project.paths.root) == 2 and not list(project.paths.raw.glob("*.fixed"))
+    assert follow(project.paths.root, problems[0]["fix"]).returncode == 0
+    assert judge(project.paths.root, capsys)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{\n "input": "a b",\n "label": "billing"\n}\n{\n "input": "a\n', "line 6 is not JSON"),
+        ('{\n "input": "a b",\n "label": "billing",\n "label": "account"\n}\n', "a key is written twice"),
+        ('[\n {"input": "a b", "label": "billing"},\n 3]\n', "line 3 holds a value that is no object"),
+        ('[\n {"input": "a b", "label": "billing"}\n', "the array is not closed"),
+    ],
+)
+def test_fix_writes_no_copy_of_what_would_lose_something(make_project, capsys, text: str, says: str) -> None:
+    project = make_project()
+    (project.paths.raw / "case.jsonl").write_text(text, encoding="utf-8")
+    assert run(fix, project=project.paths.root) == 2
+    assert says in capsys.readouterr().err and not list(project.paths.raw.glob("*.fixed"))
+
+
+@pytest.mark.parametrize(
+    "row", ['{"input": "1.50 \\u00e9 \\" [ {", "label":  "billing"}', '{"input": 1.50, "label": [ 1e5 ]}']
+)
+def test_what_is_written_one_a_line_keeps_every_sign_of_its_values(row: str) -> None:
+    written, _ = one_a_line(row.replace(", ", ",\n  ").encode())
+    assert written == [
+        row.replace(", ", ",")
+        .replace(":  ", ":")
+        .replace(": ", ":")
+        .replace("[ 1e5 ]", "[1e5]")
+        .replace("[{", "[ {")
+        .encode()
+    ]
 
 
 def test_an_array_over_lines_is_imported_by_its_fix(make_project, capsys) -> None:

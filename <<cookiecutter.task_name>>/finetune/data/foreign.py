@@ -6,49 +6,68 @@ Looked at once a file, at its head: a wall of `unknown field` would advise to de
 from __future__ import annotations
 
 import difflib
-import json
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from finetune.config.task import TaskDefinition
+from finetune.data import marks
 from finetune.data.columns import guess_columns
-from finetune.data.records import BOM
+from finetune.data.layouts import LOOK_AT, STRINGS, find_layout
 from finetune.data.shapes import Record, is_own, shape_of
 from finetune.errors import Problems
 
 IMPORTS = "data/imports"
 """Where files wait that are read by an import only; not in git."""
 _HEAD_BYTES = 256 * 1024
-_LOOK_AT = 50
-_OPENINGS = (b"{", b"[", b"[{")
+_BY_FIX = "make validate FLAGS=--fix writes a copy of one object per line"
+
+
+@dataclass(frozen=True)
+class Foreign:
+    """What a file is that is no JSON Lines of the task. `layout`: whether --fix can write it as JSON Lines."""
+
+    code: str
+    what: str
+    line: int | None
+    layout: bool
+    importable: bool = True
 
 
 def is_foreign(file: Path, name: str, task: TaskDefinition, problems: Problems) -> bool:
     """Whether `file`, called `name`, is to be imported; then `problems` says what it is, and how."""
+    found = find_foreign(file, task)
+    if found:
+        if found.importable:
+            what = f"{found.what}; {_BY_FIX}" if found.layout else found.what
+            problems.add(name, found.code, what, move_and_import(name), line=found.line)
+        else:
+            problems.add(name, found.code, found.what, _BY_FIX, line=found.line)
+    return found is not None
+
+
+def find_foreign(file: Path, task: TaskDefinition) -> Foreign | None:
+    """What `file` is, by its head; None for JSON Lines, and for what has to be told line by line."""
     with open(file, "rb") as stream:
-        head = stream.read(_HEAD_BYTES).removeprefix(BOM)
+        head = stream.read(_HEAD_BYTES)
         whole = not stream.read(1)
-    lines = [line for line in head.split(b"\n") if line.strip()]
-    if not lines or _own_line(lines[0], task):
-        return False
-    records, spread, array = _first_records(head, lines, whole)
-    if not records and not spread:
-        return False
-    what = _described(records, task)
-    code, line = "E175", None
-    if array:
-        code, line, what = "E109", 1, f"an array of {what or 'objects'}, not one object per line"
-    elif spread:
-        code, line, what = "E176", 1, f"pretty-printed JSON{what and f' of {what}'}, not one object per line"
-    elif what:
-        what = f"records of another form: {what}"
-    else:
-        return False
-    problems.add(name, code, what, move_and_import(name), line=line)
-    return True
+    lines = [line for line in (marks.strip(line)[0] for line in head.split(b"\n")) if line.strip()]
+    if not lines or _is_own_line(lines[0], task):
+        return None
+    layout = find_layout(head, whole)
+    if layout is None:
+        found = [_decoded(line) for line in lines[:LOOK_AT]]
+        what = _described([record for record in found if isinstance(record, dict)], task)
+        return Foreign("E175", f"records of another form: {what}", None, False) if what else None
+    form = _described(layout.records, task)
+    what = f"{layout.kind}: {form}" if form else layout.kind
+    if not form and layout.array and (layout.of or layout.records):
+        what = f"{layout.kind} of {layout.of or 'objects'}"
+    code, line = ("E109", 1) if layout.array else ("E176", None)
+    return Foreign(code, f"{what}, not one object per line", line, layout.named and not form, layout.kind != STRINGS)
 
 
 def move_and_import(name: str) -> str:
@@ -58,7 +77,7 @@ def move_and_import(name: str) -> str:
     return f"mkdir -p {IMPORTS} && mv {source} {target} && python scripts/import_data.py {target}"
 
 
-def _own_line(line: bytes, task: TaskDefinition) -> bool:
+def _is_own_line(line: bytes, task: TaskDefinition) -> bool:
     return is_own(_decoded(line), task)
 
 
@@ -67,50 +86,6 @@ def _decoded(line: bytes) -> Any:
         return msgspec.json.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _first_records(head: bytes, lines: list[bytes], whole: bool) -> tuple[list[Record], bool, bool]:
-    """The first records; whether values span lines; whether all of it is one array."""
-    array = lines[0].lstrip().startswith(b"[")
-    first = _decoded(lines[0])
-    if first is not None:
-        if isinstance(first, list):
-            records = [record for record in first[:_LOOK_AT] if isinstance(record, dict)]
-            return (records, True, True) if records and len(lines) == 1 else ([], False, False)
-        found = [_decoded(line) for line in lines[:_LOOK_AT]]
-        return [record for record in found if isinstance(record, dict)], False, False
-    if lines[0].strip() not in _OPENINGS and not _spans_lines(head, array):
-        return [], False, False
-    records = _parsed(head.decode("utf-8", "ignore"))
-    spread = bool(records) or not whole  # a record may be longer than the head
-    return records, spread, spread and array
-
-
-def _spans_lines(head: bytes, array: bool) -> bool:
-    """Whether the first value begins on the first line and ends, well formed, on a later one."""
-    text = head.decode("utf-8", "ignore").lstrip()
-    try:
-        value, end = json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return array and len(_parsed(text)) > 1
-    return isinstance(value, dict | list) and "\n" in text[:end]
-
-
-def _parsed(text: str) -> list[Record]:
-    """The objects that stand one after another in `text`, or in the array that it is; up to the first bad one."""
-    decoder, at = json.JSONDecoder(), 0
-    found: list[Record] = []
-    while len(found) < _LOOK_AT:
-        while at < len(text) and text[at] in " \t\r\n,[":
-            at += 1
-        try:
-            value, at = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(value, dict):
-            break
-        found.append(value)
-    return found
 
 
 def _described(records: list[Record], task: TaskDefinition) -> str:

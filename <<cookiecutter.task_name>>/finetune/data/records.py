@@ -11,6 +11,7 @@ import msgspec
 
 from finetune.characters import is_blank
 from finetune.config.task import TaskDefinition
+from finetune.data import marks
 from finetune.data.chat_format import Reference
 from finetune.data.identities import Identities, answer_hash
 from finetune.data.json_faults import Fault, diagnose, find_faults
@@ -19,8 +20,8 @@ from finetune.errors import Problems
 
 MAX_LINE_BYTES = 1024 * 1024
 MAX_ID_CHARS = 200
-BOM = b"\xef\xbb\xbf"
-_LISTED_LINES = 1000
+_BLANK_LINES = 1000
+_WITHOUT_MARK = "remove it, or run: make validate FLAGS=--fix"
 _LINE_BITS = 48
 
 
@@ -56,47 +57,46 @@ class Record(msgspec.Struct, frozen=True):
 
 
 class Layout(msgspec.Struct):
-    """What the lines of a file tell beside their content: byte order mark, blank lines, line ends."""
+    """What the lines of a file tell beside their content: byte order marks, blank lines, line ends."""
 
     values: int = 0
-    boms: list[int] = []
-    """Lines that begin with a byte order mark: the first one, or where two files were joined."""
+    marks: list[tuple[int, bytes]] = []
+    """What stands around the record of a line: see marks.py."""
     blank: list[int] = []
     crlf: int = 0
     first_crlf: int = 0
 
     def strip(self, line: bytes, number: int) -> bytes | None:
-        """`line` without byte order mark and line end, counted; None for a blank one."""
-        if line.startswith(BOM):
-            if len(self.boms) < _LISTED_LINES:
-                self.boms.append(number)
-            while line.startswith(BOM):
-                line = line[len(BOM) :]
+        """`line` without marks and line end, counted; None for a blank one."""
         if line.endswith(b"\r\n"):
             self.crlf += 1
             self.first_crlf = self.first_crlf or number
         line = line.rstrip(b"\r\n") if line[-2:-1] == b"\r" else line.removesuffix(b"\n")
+        line, around = marks.strip(line)
+        if around and len(self.marks) < _BLANK_LINES:
+            self.marks.append((number, around))
         if line.strip():
             self.values += 1
             return line
-        if len(self.blank) < _LISTED_LINES:
+        if not around and len(self.blank) < _BLANK_LINES:
             self.blank.append(number)
         return None
 
     def extend(self, next_lines: Layout) -> None:
         """Add the lines that follow in the same file."""
         self.values += next_lines.values
-        self.boms += next_lines.boms[: _LISTED_LINES - len(self.boms)]
-        self.blank += next_lines.blank[: _LISTED_LINES - len(self.blank)]
+        self.marks += next_lines.marks[: _BLANK_LINES - len(self.marks)]
+        self.blank += next_lines.blank[: _BLANK_LINES - len(self.blank)]
         self.crlf += next_lines.crlf
         self.first_crlf = self.first_crlf or next_lines.first_crlf
 
     def report(self, name: str, problems: Problems) -> None:
         """Say what is wrong with the lines of the file `name`, once all of them are counted."""
-        for number in self.boms:
-            what = "starts with a byte order mark" if number == 1 else "a byte order mark inside the file"
-            fix = "save as UTF-8 without BOM" if number == 1 else "remove it; it comes from joining two files"
-            problems.add(name, "E104", what, f"{fix}; scripts/01_validate_data.py --fix does it", line=number)
+        for number, around in self.marks:
+            where, remedy = "beside the record: files were joined", "remove it"
+            if number == 1:
+                where, remedy = "at the start of the file", "save as UTF-8 without BOM"
+            problems.add(name, *marks.fault(around, where, remedy), line=number)
         if not self.values:
             problems.add(name, "E102", "no records, only blank lines", "add records or remove the file", line=1)
             return
@@ -159,8 +159,13 @@ class LineReader:
         return report
 
     def _check_fields(self, value: dict[str, Any], report: Callable[[str, str, str], None]) -> None:
-        for field in value:
+        for field in list(value):
             if field not in self._fields:
+                plain = field.strip("\ufeff")
+                if plain in self._fields and plain not in value:
+                    report("E104", f"a byte order mark in the name of the field {shown(plain)}", _WITHOUT_MARK)
+                    value[plain] = value.pop(field)
+                    continue
                 report("E120", f"unknown field {shown(field)}", _nearest(field, self._fields))
         for field in (self._input, self._output):
             if field not in value:

@@ -61,7 +61,7 @@ class RowChecks:
             self._use(base, project, damage)
             self._measure(base, project, damage)
         self._too_long = False
-        self.answers = AnswerLengths(project.task, self.lengths)
+        self.answers = AnswerLengths(project.task, None if project.smoke else self.lengths)
         self.long_labels = self.answers.long_labels()
         """Labels that cannot be generated whole, with their tokens: said once, not of every row."""
 

@@ -13,21 +13,23 @@ from typing import Any, NoReturn
 import msgspec
 
 from finetune.data.json_faults import diagnose, find_faults
+from finetune.data.layouts import Unconvertible, named_rows, top_values
 from finetune.data.records import MAX_LINE_BYTES
-from finetune.importing.sources import Entry, Refused, broken
+from finetune.importing.sources import ROW, Entry, Refused, broken
 
 _BLOCK = 256 * 1024
 _LONGEST = 64 * 1024 * 1024
 """Longest value in characters; a file of one object is one value."""
-_BETWEEN = re.compile(r"[ \t\r\n,]*")
-LINES, ARRAY, OBJECTS, WRAPPED = "JSON Lines", "a JSON array", "JSON objects over several lines", "a JSON object"
+_BETWEEN = re.compile("[ \t\r\n,\ufeff\x1a]*")
+LINES, ARRAY, OBJECTS = "JSON Lines", "a JSON array", "JSON objects one after another"
+TABLE = "a table as JSON arrays"
 
 
 def layout_of(head: str) -> str | None:
     """How the JSON that begins with `head` is laid out; None where it is none."""
     text = head.lstrip()
     if text.startswith("["):
-        return ARRAY if text[1:].lstrip()[:1] in ("{", "]", "") else None
+        return {"{": ARRAY, "]": ARRAY, "": ARRAY, "[": TABLE, '"': TABLE}.get(text[1:].lstrip()[:1])
     if not text.startswith("{") or text[1:].lstrip()[:1] not in ('"', "}", ""):
         return None
     line = text.partition("\n")[0]
@@ -38,7 +40,7 @@ def layout_of(head: str) -> str | None:
         pass
     try:
         _, end = json.JSONDecoder().raw_decode(text)
-        return OBJECTS if "\n" in text[:end] else LINES
+        return OBJECTS if "\n" in text[:end] or line[end:].strip(" \t\r\ufeff\x1a")[:1] in ("{", ",") else LINES
     except (ValueError, RecursionError):
         # A first line that is whole on the next ones, or that is broken among whole ones.
         following = [part for part in text.split("\n")[1:4] if part.strip()]
@@ -191,9 +193,18 @@ def _float(text: str) -> float:
     return value
 
 
-def records_inside(value: dict[str, Any]) -> tuple[str, list[Any]] | None:
-    """The key and the list of records of an object that is a wrapper around them, such as {"data": [{…}, …]}."""
-    lists = [
-        (key, item) for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)
-    ]
-    return lists[0] if len(lists) == 1 else None
+def cells(file: Path, name: str, codec: str) -> Iterator[Entry]:
+    """The rows of a table that is written as arrays, in an array or one a line, by the names of its columns.
+
+    Raises FinetuneError (E164) where it is not JSON.
+    """
+    try:
+        rows = [value for _, value in top_values(file.read_text(encoding=codec))]
+    except Unconvertible as failure:
+        raise broken(name, str(failure), "correct it, and import again") from None
+    width = max((len(row) for row in rows if isinstance(row, list)), default=0)
+    names, body = named_rows(rows) or ([f"column {number}" for number in range(1, width + 1)], rows)
+    for number, row in enumerate(body, len(rows) - len(body) + 1):
+        fits = isinstance(row, list) and len(row) == len(names)
+        what = Refused(ROW, "a row with another number of cells", f"{len(names)} columns")
+        yield Entry(f"{name} row {number}", dict(zip(names, row, strict=True)) if fits else what, number / len(rows))

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn
 
 from finetune.config.task import TaskDefinition
+from finetune.data.layouts import records_inside
 from finetune.data.raw_files import LFS, kind_of
-from finetune.data.shapes import shape_of
 from finetune.errors import FinetuneError
 from finetune.importing import delimited, json_files, token_files
 from finetune.importing.encodings import Encoding, find_encoding
@@ -112,19 +112,16 @@ def _text(path: Path, name: str, task: TaskDefinition, options: Options) -> Sour
 
 
 def _json(path: Path, name: str, encoding: Encoding, layout: str, found: list[tuple[str, str, str]]) -> Source:
-    if layout == json_files.LINES:
-        source = Source(name, layout, lambda: json_files.lines(path, name, encoding.codec), found)
-    else:
-        source = Source(name, layout, lambda: json_files.values(path, name, encoding.codec), found)
-    first = first_of(source.entries(), 2) if layout != json_files.ARRAY else []
-    if len(first) == 1 and not shape_of(first) and (inside := json_files.records_inside(first[0])):
-        key, records = inside
-        source.format = f'{json_files.WRAPPED} with the records in "{key}"'
+    reader = {json_files.LINES: json_files.lines, json_files.TABLE: json_files.cells}.get(layout, json_files.values)
+    source = Source(name, layout, lambda: reader(path, name, encoding.codec), found)
+    first = first_of(source.entries(), 2) if layout in (json_files.LINES, json_files.OBJECTS) else []
+    if len(first) == 1 and (inside := records_inside(first[0])):
+        source.format, records = inside
         source.entries = lambda: _inside(name, records)
     return source
 
 
-def _inside(name: str, records: list[object]) -> Iterator[Entry]:
+def _inside(name: str, records: Sequence[object]) -> Iterator[Entry]:
     for number, record in enumerate(records, 1):
         value = record if isinstance(record, dict) else Refused("E109", "a value that is no object")
         yield Entry(f"{name} record {number}", value, number / len(records))

@@ -13,10 +13,11 @@ import msgspec
 
 from finetune.config.project import Project
 from finetune.console import progress
+from finetune.data import marks
 from finetune.data.check_results import RowCheck
 from finetune.data.identities import Identities, default_id, default_of
 from finetune.data.raw_files import RAW
-from finetune.data.records import BOM, MAX_LINE_BYTES, Layout, report_used_twice
+from finetune.data.records import MAX_LINE_BYTES, Layout, report_used_twice
 from finetune.data.row_checks import RowChecks
 from finetune.data.scan.chunks import Chunk, cut
 from finetune.data.scan.near_duplicates import BANDS, pair_set
@@ -158,7 +159,7 @@ class Survey:
             line = stream.readline(size)
             if len(line) == size:
                 line += stream.readline(MAX_LINE_BYTES)
-        return self._decode(line.strip().removeprefix(BOM))
+        return self._decode(marks.strip(line.strip())[0])
 
     def groups_by_id(self) -> dict[str, str]:
         """Group by row id, for rows that have one."""

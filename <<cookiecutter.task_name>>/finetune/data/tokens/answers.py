@@ -2,7 +2,8 @@
 
 An answer beyond the cap is cut, and can never be scored right, however well the model has learned it. Where there is a
 tokenizer the tokens are counted. Without one they are at least the words between spaces: every tokenizer in use cuts
-there, so an answer with too many words is refused for sure, and one with fewer is given the benefit of the doubt.
+there, so an answer with too many words is refused for sure, and one with fewer is given the benefit of the doubt. So
+it is in a smoke run, whose small model has a tokenizer of its own.
 """
 
 from __future__ import annotations
