@@ -232,6 +232,8 @@ UNREAD = {
     "Thumbs.db": b"\0",
     "data.": b"x",
     "rows.jsonl.gz": b"\x1f\x8b",
+    "README.csv": b"a,b",
+    "readme.jsonl.gz": b"\x1f\x8b",
 }
 
 

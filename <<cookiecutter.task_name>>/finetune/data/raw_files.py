@@ -18,7 +18,7 @@ RAW = "data/raw"
 MAX_FILE_BYTES = 100 * 1024 * 1024
 _UNSAFE = re.compile(rf"[^\w{MARKS}\u200c\u200d.,+ ()-]|^\W")
 _LONGEST_NAME = 200
-_BESIDE = re.compile(r"(?i:readme)(?:\.[\w-]{1,10})*")
+_BESIDE = re.compile(r"(?i:readme(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?(?:\.(?:md|txt|rst))?)")
 """What may stand beside the data: a note about it. Our own corrected copies end in .jsonl.fixed."""
 MAGIC = {
     b"\x1f\x8b": "gzip",
@@ -153,7 +153,8 @@ def refuse_head(head: bytes) -> tuple[str, str, str] | None:
     if head.startswith(LFS):
         return "E144", "a Git LFS pointer, not the data", "run: git lfs pull"
     if name := kind_of(head):
-        return "E145", f"looks like {name}, not JSON Lines", "unpack or convert it to .jsonl"
+        how = "unpack it" if name in PACKED else "import it with scripts/import_data.py, or convert it to .jsonl"
+        return "E145", f"looks like {name}, not JSON Lines", how
     # JSON starts with an ASCII character; a NUL beside it is one half of a UTF-16 or UTF-32 unit.
     if head.startswith((b"\xff\xfe", b"\xfe\xff")) or (b"\0" in head[:2] and any(head[:2])):
         return "E105", "not UTF-8, looks like UTF-16", "save the file as UTF-8"
