@@ -18,7 +18,7 @@ RAW = "data/raw"
 MAX_FILE_BYTES = 100 * 1024 * 1024
 _UNSAFE = re.compile(rf"[^\w{MARKS}\u200c\u200d.,+ ()-]|^\W")
 _LONGEST_NAME = 200
-_BESIDE = re.compile(r"(?i:readme(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?(?:\.(?:md|txt|rst))?)")
+_BESIDE = re.compile(r"(?i:readme(?:(?:\.[a-z]{2,3}(?:-[a-z]{2,4})?)?\.(?:md|txt|rst))?)")
 """What may stand beside the data: a note about it. Our own corrected copies end in .jsonl.fixed."""
 MAGIC = {
     b"\x1f\x8b": "gzip",
